@@ -1,0 +1,1 @@
+"""Findings about a whole resolution: settings together, and settings held against target and host."""

@@ -1,0 +1,87 @@
+"""``mgelaunch run``: resolve, check, plan, and become the script."""
+
+import os
+import time
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mgelaunch.cli.decide import Decision, decide
+from mgelaunch.cli.options import Options, with_options
+from mgelaunch.cli.say import diagnosis, refuse, say, say_at_start
+from mgelaunch.errors import Failure, UsageError
+from mgelaunch.finding import Finding
+from mgelaunch.launch.command import Target
+from mgelaunch.launch.execute import execute
+
+
+def register(app: typer.Typer, settings: dict[str, Any]) -> None:
+    """Adds the command to `app`."""
+    app.command("run", context_settings=settings, options_metavar="[OPTIONS]")(with_options(run))
+
+
+def run(
+    options: Options,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="script.py, a command, or with -m a module.")] = "",
+    args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its own arguments.")] = None,
+    module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
+    output: Annotated[
+        Literal["text", "json"], typer.Option("-f", "--format", help="How --dry-run prints the plan.")
+    ] = "text",
+) -> int:
+    """Resolve and check the settings, then become TARGET: same process, terminal and exit code.
+
+    Options of mgelaunch come before TARGET; everything after TARGET is passed on untouched.
+
+    Examples:
+
+      mgelaunch run -p dtr train.py -b 64
+
+      mgelaunch run -p debug -e MGE_DEFAULT_DEVICE=cpu0 -m pkg.train --lr 0.1
+
+      mgelaunch run --dry-run -p dtr train.py
+    """
+    wanted = Target(target, tuple(args or ()), module) if target else None
+    if dry_run:
+        return _show(decide(options, wanted), output)
+    if wanted is None:
+        raise UsageError("TARGET is missing: a script, a command, or -m and a module; see mgelaunch run --help")
+    if output != "text":
+        raise UsageError("--format belongs to --dry-run")
+    return _start(decide(options, wanted, run_id=_run_id()))
+
+
+def _start(decision: Decision) -> int:
+    say_at_start(decision.findings)
+    if decision.errors:
+        return refuse(decision.errors)
+    try:
+        return execute(decision.plan.processes[0], decision.environ)
+    except Failure as failure:
+        finding = Finding("error", failure.code, failure.message)
+        say([finding])
+        return refuse([finding])
+
+
+def _show(decision: Decision, output: str) -> int:
+    import json  # noqa: PLC0415 - a start prints no plan
+
+    from mgelaunch.report.document import document  # noqa: PLC0415
+    from mgelaunch.report.table import dry_run  # noqa: PLC0415
+    from mgelaunch.target.installed import describe  # noqa: PLC0415
+
+    say(decision.findings)
+    if output == "json":
+        chosen = decision.interpreter if decision.target else None
+        shown = document(decision.resolution, chosen, decision.plan, decision.findings, mask=True)
+        print(json.dumps(shown, indent=2))
+    else:
+        versions = describe(decision.interpreter.path, os.path.expanduser("~")) if decision.interpreter.path else ""
+        print(dry_run(decision.resolution, decision.interpreter, versions, decision.plan, decision.findings))
+    return diagnosis(decision.findings)
+
+
+def _run_id() -> str:
+    """Unique on this host while its clock goes forward: what ``{run_id}`` becomes."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

@@ -1,0 +1,1 @@
+"""Layers to resolution: what every place says of every variable, and who wins."""

@@ -1,0 +1,36 @@
+"""Values that are relative: percentages of a measured total, paths without a root."""
+
+import os.path
+from collections.abc import Callable
+
+from mgelaunch.catalogue.kinds import Resource, Total
+
+Effective = Callable[[str], str | None]
+"""The text that the job would get for a variable; None when the variable is not set."""
+
+Measure = Callable[[Resource, Effective], Total | None]
+"""The total of a resource for one rank; None when it cannot be measured. It may ask for the settings
+that choose the device (``MGE_DEFAULT_DEVICE``, ``CUDA_VISIBLE_DEVICES``)."""
+
+
+def share(percent: float, total: int, sharers: int = 1) -> int:
+    """`percent` (above 0, up to 100) of `total`, divided by the local ranks that share it, rounded down."""
+    return int(total * percent / 100) // sharers
+
+
+def absolute(path: str, folder: str, home: str) -> str:
+    """`path` with a leading ``~``, ``$HOME`` or ``${HOME}`` replaced by `home`, relative to `folder`.
+
+    ``~user`` stays as it is: whose home that is would be a guess on a cluster.
+    """
+    for sign in ("~", "$HOME", "${HOME}"):
+        if home and (path == sign or path.startswith(f"{sign}/")):
+            path = home.rstrip("/") + path[len(sign) :] or "/"
+            break
+    return os.path.normpath(os.path.join(folder, path)) if path else path
+
+
+def display(path: str, cwd: str) -> str:
+    """`path` as a user would write it: relative when it lies below the working directory."""
+    full = os.path.join(cwd, path)
+    return os.path.relpath(full, cwd) if full.startswith(cwd.rstrip("/") + "/") else full

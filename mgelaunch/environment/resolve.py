@@ -1,0 +1,139 @@
+"""From layers to the resolution: for each name the winner, the beaten, the typed value, the problems."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from mgelaunch.catalogue import CATALOGUE
+from mgelaunch.catalogue.names import OUR_PREFIXES, is_portable, is_secret, near_miss
+from mgelaunch.catalogue.variable import Variable
+from mgelaunch.environment.layers import Layers
+from mgelaunch.environment.settle import Settled, World, settle
+from mgelaunch.environment.source import Assignment, Source
+from mgelaunch.finding import Finding, Severity
+
+_UNNAMED = (Source.DOTENV, Source.SHELL, Source.KEPT)
+"""Layers whose strange names are warned of only: the user did not name them on the command line."""
+
+
+class Setting(NamedTuple):
+    """One variable as it was resolved. ``text`` is what the job gets, None when it gets none (or when
+    ``wrong``); ``base`` explains a percentage; ``beaten`` are the losers, highest first.
+    """
+
+    name: str
+    winner: Assignment
+    beaten: tuple[Assignment, ...]
+    text: str | None
+    base: str
+    wrong: bool
+    secret: bool
+    variable: Variable | None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether the job gets it from the shell as it stands, so that nothing is to be exported."""
+        return self.winner.source in {Source.SHELL, Source.KEPT} and self.text == self.winner.text
+
+
+class Resolution(NamedTuple):
+    """All settings by name, sorted, and what is to be said about them."""
+
+    settings: Mapping[str, Setting]
+    layers: Layers
+    findings: tuple[Finding, ...]
+
+    def get(self, name: str) -> str | None:
+        """The text that the job gets for `name`; None when it gets none."""
+        setting = self.settings.get(name)
+        return setting.text if setting else None
+
+    @property
+    def exported(self) -> dict[str, str | None]:
+        """What mgelaunch sets (a text) or removes (None) in the inherited environment."""
+        return {
+            name: setting.text for name, setting in self.settings.items() if not setting.inherited and not setting.wrong
+        }
+
+
+def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) -> Resolution:
+    """Judges every name by its winner. One value alone is judged here; several together are checks."""
+    settled: dict[str, Settled] = {}
+
+    def effective(name: str) -> str | None:
+        if name not in settled:
+            said = layers.assignments.get(name)
+            settled[name] = settle(said[-1], world, effective) if said else Settled(None)
+        return settled[name].text
+
+    # What a profile with an error would have marked secret is not known, so all that is not ours is masked.
+    opaque = any(finding.severity == "error" for file in layers.profiles for finding in file.findings)
+    settings = {}
+    findings = list(layers.findings)
+    for name in sorted(layers.assignments):
+        said = layers.assignments[name]
+        effective(name)
+        winner, outcome = said[-1], settled[name]
+        settings[name] = Setting(
+            name=name,
+            winner=winner,
+            beaten=tuple(reversed(said[:-1])),
+            text=outcome.text,
+            base=outcome.base,
+            wrong=outcome.wrong,
+            secret=winner.secret or name in layers.secrets or is_secret(name) or (opaque and name not in CATALOGUE),
+            variable=CATALOGUE.get(name),
+        )
+        if outcome.finding is not None and outcome.finding not in findings:
+            findings.append(outcome.finding)
+    findings += _strange_names(layers, frozenset(allow_unknown))
+    findings += _unmet_demands(layers, settings)
+    findings += _beaten_shell(settings, lambda loser: settle(loser, world, effective).text)
+    return Resolution(settings, layers, tuple(findings))
+
+
+def _strange_names(layers: Layers, allowed: frozenset[str]) -> Iterable[Finding]:
+    for name, said in layers.assignments.items():
+        if name in CATALOGUE or name in allowed:
+            continue
+        if said[-1].text is None:
+            continue  # it is removed, and that is right for a name that nobody reads
+        named = [assignment for assignment in said if assignment.source not in _UNNAMED]
+        speaker = (named or said)[-1]
+        place = speaker.place or speaker.where
+        if named and not is_portable(name):
+            yield Finding("error", "name.portable", "a variable's name has letters, digits and _ only", (), "", place)
+            continue
+        if meant := near_miss(name, CATALOGUE):
+            severity: Severity = "error" if named else "warning"
+            message = f"{name} is read by nobody (--allow-unknown {name} accepts it); did you mean {meant}?"
+            remedy = f"-e {meant}=..." if speaker.source is Source.SET else ""
+            if speaker.source in {Source.SHELL, Source.KEPT}:
+                remedy = f"--unset {name}"
+            yield Finding(severity, "name.unknown", message, (name,), remedy, place)
+        elif name.startswith(OUR_PREFIXES):
+            yield Finding("info", "name.stranger", f"{name} is in no catalogue of ours", (name,), "", place)
+
+
+def _unmet_demands(layers: Layers, settings: Mapping[str, Setting]) -> Iterable[Finding]:
+    for demand in layers.demands:
+        setting = settings.get(demand.name)
+        if setting is None or (not setting.text and not setting.wrong):
+            message = f"{demand.name} is required and not set: {demand.message}"
+            yield Finding(
+                "error", "profile.required", message, (demand.name,), f"export {demand.name}=...", demand.place
+            )
+
+
+def _beaten_shell(settings: Mapping[str, Setting], meaning: Callable[[Assignment], str | None]) -> Iterable[Finding]:
+    """One line for all values of the shell that a named layer beats with another value."""
+    beaten = [
+        setting
+        for setting in settings.values()
+        if Source.SHELL < setting.winner.source < Source.FLAG
+        and any(loser.source is Source.SHELL and meaning(loser) != setting.text for loser in setting.beaten)
+    ]
+    if beaten:
+        names = tuple(setting.name for setting in beaten)
+        winners = ", ".join(sorted({setting.winner.where.partition(":")[0] for setting in beaten}))
+        message = f"your shell's {', '.join(names)} {'gives' if len(names) == 1 else 'give'} way to {winners}"
+        yield Finding("info", "shell.beaten", message, names, " ".join(f"--keep-shell {name}" for name in names))

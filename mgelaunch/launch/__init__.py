@@ -1,0 +1,1 @@
+"""From a resolution to a running job: plan first, act last."""

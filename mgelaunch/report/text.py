@@ -1,0 +1,71 @@
+"""How values and findings are shown: masked, escaped, one line each."""
+
+import re
+import unicodedata
+
+from mgelaunch.catalogue.names import is_secret
+from mgelaunch.finding import Finding
+
+MASK = "(secret)"
+# A password behind a name, or a token in place of the name.
+_PASSWORD = re.compile(
+    r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:]*:)(?![0-9]+/)(?:(?!://).)+(?=@)|(?P<scheme>https?://)[^/\s@]+(?=@)"
+)
+
+
+def shown(text: str | None, *, secret: bool = False) -> str:
+    """`text` for a table: masked when secret, ``-`` when there is none, empty and blank ends made
+    visible by quotes, control characters escaped, passwords in URLs masked.
+    """
+    if text is None:
+        return "-"
+    if secret:
+        return MASK
+    printable = escaped(_without_password(text))
+    return f'"{printable}"' if not printable or printable != printable.strip() else printable
+
+
+def escaped(text: str) -> str:
+    """`text` without characters that would move the cursor or end the line."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text
+    )
+
+
+def _without_password(text: str) -> str:
+    return _PASSWORD.sub(lambda match: f"{match['head'] or match['scheme']}{MASK}", text)
+
+
+def masked_word(word: str) -> str:
+    """A word of a command line: passwords in URLs masked, and the value of a ``NAME=VALUE`` that is secret."""
+    name, equals, _ = word.partition("=")
+    return f"{name}={MASK}" if equals and is_secret(name.lstrip("-").replace("-", "_")) else _without_password(word)
+
+
+def masked(text: str | None, *, secret: bool) -> str | None:
+    """`text` for JSON: masked when secret, passwords in URLs masked, otherwise as it is."""
+    if text is None:
+        return None
+    return MASK if secret else _without_password(text)
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal: East Asian wide characters take two."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    marks = sum(unicodedata.combining(char) != 0 for char in text)
+    return len(text) + wide - marks
+
+
+def padded(text: str, columns: int) -> str:
+    """`text` with blanks to `columns` columns."""
+    return text + " " * (columns - width(text))
+
+
+def line(finding: Finding) -> str:
+    """A finding in one line: severity, place, sentence, remedy, code."""
+    word = "note" if finding.severity == "info" else finding.severity
+    place = f"{finding.place}: " if finding.place else ""
+    remedy = f"; try {finding.remedy}" if finding.remedy else ""
+    return escaped(f"mgelaunch: {word}: {place}{finding.message}{remedy} [{finding.code}]")

@@ -1,0 +1,1 @@
+"""The interpreter that will run the script: which one, and what it has."""

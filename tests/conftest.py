@@ -1,0 +1,99 @@
+"""Which Pythons have the frameworks, and what to do when none has."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = ("megengine", "brevitas")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require",
+        default="",
+        metavar="NAME,...",
+        help=f"fail, not skip, when no Python with these frameworks is found ({', '.join(FRAMEWORKS)})",
+    )
+
+
+def pytest_configure(config):
+    required = [name for name in config.getoption("--require").split(",") if name]
+    if unknown := set(required) - set(FRAMEWORKS):
+        raise pytest.UsageError(f"--require knows {', '.join(FRAMEWORKS)}, not {', '.join(unknown)}")
+    for name in required:
+        if not framework_python(name):
+            raise pytest.UsageError(
+                f"no Python with {name} was found; name one with MGELAUNCH_TEST_{name.upper()}=/path/to/python"
+            )
+
+
+def framework_python(name):
+    """The interpreter that tests of a framework start: named by the environment, or this one."""
+    named = os.environ.get(f"MGELAUNCH_TEST_{name.upper()}", "")
+    candidate = os.path.abspath(named) if named else sys.executable
+    found = subprocess.run(
+        [candidate, "-c", f"import importlib.util as u, sys; sys.exit(u.find_spec({name!r}) is None)"], check=False
+    )
+    return candidate if found.returncode == 0 else ""
+
+
+def _framework(name):
+    python = framework_python(name)
+    if not python:
+        pytest.skip(f"no Python with {name}: name one with MGELAUNCH_TEST_{name.upper()}=/path/to/python")
+    return python
+
+
+@pytest.fixture(scope="session")
+def megengine_python():
+    """A Python that has MegEngine."""
+    return _framework("megengine")
+
+
+@pytest.fixture(scope="session")
+def brevitas_python():
+    """A Python that has Brevitas on PyTorch."""
+    return _framework("brevitas")
+
+
+@pytest.fixture
+def world(tmp_path):
+    """An environment as a login shell would have it, a home and a project of its own, and nothing else."""
+    home, project = tmp_path / "home", tmp_path / "project"
+    home.mkdir()
+    (project / ".mgelaunch").mkdir(parents=True)
+    return World(project, {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"})
+
+
+class World:
+    """A project folder and a shell environment in which mgelaunch is run for real."""
+
+    def __init__(self, project, environ):
+        self.project = project
+        self.environ = environ
+        self.home = environ["HOME"]
+
+    def write(self, name, text):
+        """Writes a file of the project (text, or bytes) and returns its path."""
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def command(self, *args):
+        return [sys.executable, "-m", "mgelaunch", *map(str, args)]
+
+    def run(self, *args, cwd=None, stdin="", timeout=60, **environ):
+        """Runs mgelaunch to its end; keyword arguments are more variables of the shell."""
+        return subprocess.run(
+            self.command(*args),
+            cwd=cwd or self.project,
+            env=self.environ | environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )

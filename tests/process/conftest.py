@@ -1,0 +1,96 @@
+"""Real children in a project of their own: how they are started, spoken to, and cleared away."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+DEADLINE = 30
+"""Seconds after which a child counts as stuck."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(tmp_path):
+    """No process of a test, grandchildren included, lives longer than the test."""
+    yield
+    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and _lives_in(pid, str(tmp_path))]
+    assert not left, "processes of this test are still running"
+
+
+def _lives_in(pid, folder):
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").startswith(f"{folder}/")
+    except OSError:  # it has ended meanwhile, or is a zombie, or is not ours
+        return False
+
+
+@pytest.fixture
+def world(world):
+    """The shell of the user; which Python runs the scripts is no question (its tests take the answer away)."""
+    world.environ["MGELAUNCH_PYTHON"] = sys.executable
+    return world
+
+
+@pytest.fixture
+def start(world):
+    """A function that starts mgelaunch without waiting for it; what runs longer than the deadline, or at the end
+    of the test, is killed, so that whoever reads from it is not stuck."""
+    started, watchdogs = [], []
+
+    def run(*args, wrapper=(), **options):
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        options = {"cwd": world.project, "env": world.environ} | options
+        process = subprocess.Popen([*wrapper, *world.command(), *args], **options)
+        started.append(process)
+        watchdogs.append(threading.Timer(DEADLINE, process.kill))
+        watchdogs[-1].start()
+        return process
+
+    yield run
+    for watchdog in watchdogs:
+        watchdog.cancel()
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait(DEADLINE)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+@pytest.fixture
+def out(start):
+    """A function that runs mgelaunch to its end and returns its stdout as bytes, which must be all that it says."""
+
+    def run(*args, **options):
+        stdout, stderr = start(*args, **options).communicate(timeout=DEADLINE)
+        assert not stderr
+        return stdout
+
+    return run
+
+
+@pytest.fixture
+def bare(world):
+    """A function that runs a command without mgelaunch, for comparison."""
+
+    def run(*command, **options):
+        options = {"cwd": world.project, "env": world.environ, "timeout": DEADLINE} | options
+        return subprocess.run(command, capture_output=True, check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def planned(world):
+    """A function that asks a dry-run which variables mgelaunch would set (a text) or remove (None)."""
+
+    def ask(*options):
+        done = world.run("run", "--dry-run", "-f", "json", *options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["processes"][0]["environment"]
+
+    return ask
