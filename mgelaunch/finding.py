@@ -11,7 +11,8 @@ class Finding(NamedTuple):
     ``code`` is a stable dotted slug (``value.unit``); ``message`` is one sentence without a final
     stop that never repeats a value that could not be read; ``place`` is ``file:line:column`` or a
     flag, empty when there is none; ``names`` are the variables concerned; ``remedy`` can be pasted as
-    an option of the same command (or as a line of the file, or a shell command).
+    an option of the same command (or as a line of the file, or a shell command). ``about`` is ``host`` for
+    what is merely true of the host, which a start keeps to itself and ``check`` shows as a warning.
     """
 
     severity: Severity
@@ -20,6 +21,7 @@ class Finding(NamedTuple):
     names: tuple[str, ...] = ()
     remedy: str = ""
     place: str = ""
+    about: Literal["job", "host"] = "job"
 
     def as_error(self) -> "Finding":
         """The same finding under ``--strict``."""

@@ -1,12 +1,16 @@
-"""Which Pythons have the frameworks, and what to do when none has."""
+"""Which Pythons have the frameworks, what the machine allows, and what to do when something is missing."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 FRAMEWORKS = ("megengine", "brevitas")
+MEANS = ("namespaces", "nvml", "oracle")
+"""What else tests need: a mount namespace of their own, a stub of NVML under the real binding, proclimits."""
 
 
 def pytest_addoption(parser):
@@ -14,19 +18,55 @@ def pytest_addoption(parser):
         "--require",
         default="",
         metavar="NAME,...",
-        help=f"fail, not skip, when no Python with these frameworks is found ({', '.join(FRAMEWORKS)})",
+        help=f"fail, not skip, when one of these is missing ({', '.join((*FRAMEWORKS, *MEANS))})",
     )
 
 
 def pytest_configure(config):
     required = [name for name in config.getoption("--require").split(",") if name]
-    if unknown := set(required) - set(FRAMEWORKS):
-        raise pytest.UsageError(f"--require knows {', '.join(FRAMEWORKS)}, not {', '.join(unknown)}")
+    if unknown := set(required) - {*FRAMEWORKS, *MEANS}:
+        raise pytest.UsageError(f"--require knows {', '.join((*FRAMEWORKS, *MEANS))}, not {', '.join(unknown)}")
     for name in required:
-        if not framework_python(name):
+        if name in MEANS:
+            if why := missing(name):
+                raise pytest.UsageError(f"--require {name}: {why}")
+        elif not framework_python(name):
             raise pytest.UsageError(
                 f"no Python with {name} was found; name one with MGELAUNCH_TEST_{name.upper()}=/path/to/python"
             )
+
+
+def missing(name):
+    """Why one of the `MEANS` is not at hand; empty when it is."""
+    if name == "namespaces":
+        tried = shutil.which("unshare") and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False)
+        return "" if tried and tried.returncode == 0 else "this user may not have a mount namespace (unshare -m)"
+    if name == "nvml" and not (shutil.which("gcc") or shutil.which("cc")):
+        return "no C compiler for the stub of NVML"
+    module = {"nvml": "pynvml", "oracle": "proclimits"}[name]
+    return "" if importlib.util.find_spec(module) else f"no {module}: pip install 'mgelaunch[test]'"
+
+
+UNSHARE = ["unshare", "-m", "--propagation", "private"]
+"""What starts a command in a mount namespace of its own."""
+
+
+@pytest.fixture(scope="session")
+def need():
+    """A function that skips the test when one of the `MEANS` is missing."""
+
+    def skip(name):
+        if why := missing(name):
+            pytest.skip(why)
+
+    return skip
+
+
+@pytest.fixture(scope="session")
+def namespace(need):
+    """The words before a command that give it a mount namespace of its own."""
+    need("namespaces")
+    return UNSHARE
 
 
 def framework_python(name):

@@ -64,7 +64,19 @@ class Kind(Protocol):
 
 
 class Total(NamedTuple):
-    """What there is of a resource: an amount in bytes or CPUs, and how to show it (``24.0 GiB``)."""
+    """What there is of a resource: an amount in bytes or CPUs, how to show it (``24.0 GiB``), and how many local
+    ranks share it.
+    """
 
     amount: int
     label: str
+    sharers: int = 1
+
+
+class Unmeasured(NamedTuple):
+    """Why a total is not known, as a phrase that follows "cannot be measured here" (empty: nothing to add), and
+    an option that helps.
+    """
+
+    reason: str = ""
+    remedy: str = ""

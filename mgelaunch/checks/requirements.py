@@ -1,46 +1,43 @@
-"""``[requires]`` of a profile, held against the target."""
+"""``[requires]`` of a profile, held against the target. What it asks of the host stands with the checks of the host."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
+from mgelaunch.checks.situation import Check, Situation
 from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding
 
 
-def requirements(
-    requires: Sequence[Requirement], python: str, installed: Callable[[frozenset[str]], dict[str, str]]
-) -> Iterator[Finding]:
-    """An error for each requirement that the target does not meet; what cannot be judged is said, never assumed.
-
-    `python` is the target's version (empty when unknown), `installed` gives the versions of distributions.
-    """
-    for requirement in requires:
+def python(situation: Situation) -> Iterator[Finding]:
+    """An error for a Python that the profile does not admit; what cannot be judged is said, never assumed."""
+    for requirement in situation.requires:
         if requirement.key == "python":
-            yield from _python(requirement, python)
-        elif requirement.key == "packages":
-            yield from _packages(requirement, installed)
-        elif requirement.key != "mgelaunch":
-            message = f"the profile requires {requirement.key}, which this version does not measure"
-            yield Finding(
-                "warning", "requires.unchecked", message, (), "--ignore requires.unchecked", requirement.place
-            )
+            yield from _python(requirement, situation.python)
 
 
-def _python(requirement: Requirement, python: str) -> Iterator[Finding]:
+def packages(situation: Situation) -> Iterator[Finding]:
+    """An error for each distribution that the target lacks, or has in another version."""
+    for requirement in situation.requires:
+        if requirement.key == "packages":
+            yield from _package(requirement, situation.installed)
+
+
+def _python(requirement: Requirement, version: str) -> Iterator[Finding]:
     from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only a profile with [requires] pays
 
     wanted = str(requirement.value)
     # Of an interpreter outside a virtual environment files tell 3.10, not 3.10.13.
-    bounds = [python] if python.count(".") > 1 else [f"{python}.0", f"{python}.99"]
-    fits = {SpecifierSet(wanted).contains(bound, prereleases=True) for bound in bounds} if python else {True, False}
+    bounds = [version] if version.count(".") > 1 else [f"{version}.0", f"{version}.99"]
+    fits = {SpecifierSet(wanted).contains(bound, prereleases=True) for bound in bounds} if version else {True, False}
     if len(fits) > 1:
         message = f"the profile requires Python {wanted}, and the target's exact version is unknown"
-        yield Finding("warning", "requires.unchecked", message, (), "", requirement.place)
+        remedy = "--ignore requires.unchecked"
+        yield Finding("warning", "requires.unchecked", message, (), remedy, requirement.place)
     elif fits == {False}:
-        message = f"the profile requires Python {wanted}, and the target is {python}"
+        message = f"the profile requires Python {wanted}, and the target is {version}"
         yield Finding("error", "requires.python", message, (), "--python /path/to/python", requirement.place)
 
 
-def _packages(requirement: Requirement, installed: Callable[[frozenset[str]], dict[str, str]]) -> Iterator[Finding]:
+def _package(requirement: Requirement, installed: Callable[[frozenset[str]], dict[str, str]]) -> Iterator[Finding]:
     from packaging.requirements import Requirement as Package  # noqa: PLC0415
     from packaging.utils import canonicalize_name  # noqa: PLC0415
 
@@ -54,3 +51,6 @@ def _packages(requirement: Requirement, installed: Callable[[frozenset[str]], di
     else:
         return
     yield Finding("error", "requires.package", message, (), f"pip install '{package}'", requirement.place)
+
+
+REQUIREMENTS: tuple[Check, ...] = (python, packages)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from mgelaunch.environment.resolve import Resolution
+from mgelaunch.environment.source import Source
 from mgelaunch.finding import Finding, Severity
 
 _DTR_SWITCHES = ("MEGENGINE_DTR_AUTO_DROP", "MEGENGINE_ENABLE_DROP", "MEGENGINE_RECORD_COMPUTING_PATH")
@@ -119,7 +120,8 @@ def _allocator(resolution: Resolution) -> Iterator[Finding]:
 
 def _threads(resolution: Resolution) -> Iterator[Finding]:
     mkl, omp = resolution.get("MKL_NUM_THREADS"), resolution.get("OMP_NUM_THREADS")
-    if mkl and omp and mkl != omp.split(",")[0]:
+    derived = omp is not None and resolution.settings["OMP_NUM_THREADS"].winner.source is Source.DERIVED
+    if mkl and omp and mkl != omp.split(",")[0] and not derived:
         message = "MKL_NUM_THREADS overrides OMP_NUM_THREADS in torch's wheels"
         yield _say(
             "threads", message, ("MKL_NUM_THREADS", "OMP_NUM_THREADS"), f"-e MKL_NUM_THREADS={omp.split(',')[0]}"

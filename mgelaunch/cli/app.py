@@ -10,7 +10,7 @@ import typer
 from mgelaunch import __version__
 from mgelaunch.errors import USAGE, UsageError
 
-_COMMANDS = ("run", "env", "explain", "profiles", "vars")
+_COMMANDS = ("run", "env", "explain", "check", "profiles", "vars")
 _SETTINGS = {
     "allow_interspersed_args": False,
     # torchrun's spelling of long options, with underscores, is as good as ours.
@@ -58,7 +58,7 @@ def invoke(argv: Sequence[str]) -> int:
         UsageError: the command line cannot be understood.
     """
     only = argv[0] if argv and argv[0] in _COMMANDS else None
-    if only in {"run", "env"}:
+    if only in {"run", "env", "check"}:
         _refuse_glued_module(argv[1:])
     command = typer.main.get_command(_build(only))
     try:
@@ -99,6 +99,7 @@ _WITH_VALUE = frozenset(
     {
         *("-p", "--profile", "-e", "--set", "--unset", "--env-file", "--keep-shell", "--device", "--gpu-ids"),
         *("--threads", "--python", "--allow-unknown", "--ignore", "-f", "--format", "-n", "--nproc-per-node"),
+        *("--bind-cpus", "--fix", "--facts"),
     }
 )
 

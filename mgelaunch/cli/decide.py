@@ -2,44 +2,34 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from mgelaunch import __version__
-from mgelaunch.catalogue.names import is_portable
-from mgelaunch.catalogue.variable import Framework
-from mgelaunch.checks.caches import caches
-from mgelaunch.checks.processors import processors
-from mgelaunch.checks.readers import unread
-from mgelaunch.checks.together import together
+from mgelaunch.cli.examine import examine, recorded_facts
+from mgelaunch.cli.gather import Job, gather
 from mgelaunch.cli.options import Options
-from mgelaunch.cli.surroundings import (
-    home_directory,
-    inherited_environment,
-    own_packages,
-    placeholders,
-    places,
-    working_directory,
-)
-from mgelaunch.environment.flags import implied
-from mgelaunch.environment.layers import Layers, Request, read_layers
+from mgelaunch.cli.surroundings import home_directory, inherited_environment, own_packages, working_directory
+from mgelaunch.environment.layers import Layers
 from mgelaunch.environment.library import project_root
-from mgelaunch.environment.project import find_env_file
 from mgelaunch.environment.resolve import Resolution, resolve
-from mgelaunch.environment.settle import World
-from mgelaunch.environment.source import Assignment
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding
-from mgelaunch.host.totals import measure
-from mgelaunch.launch.command import Command, Target, find_command
-from mgelaunch.launch.plan import Plan, plan_one
-from mgelaunch.target.installed import installed_versions, python_version
+from mgelaunch.host.cpus import share
+from mgelaunch.host.facts import HostFacts
+from mgelaunch.host.files import Files
+from mgelaunch.host.measure import Host
+from mgelaunch.launch.command import Target, find_command
+from mgelaunch.launch.fixes import FIXES, apply
+from mgelaunch.launch.plan import Plan, plan
 from mgelaunch.target.interpreter import Interpreter, Surroundings, choose
 
 
 class Decision(NamedTuple):
-    """All that a command needs to print or to act: nothing in it is changed any more."""
+    """All that a command needs to print or to act: nothing in it is changed any more.
+
+    ``ranks`` has the resolution of each process of the plan, ``resolution`` is the first; ``facts`` is what was
+    measured of the host, None with ``--no-check``.
+    """
 
     environ: Mapping[str, str]
     cwd: str
@@ -48,6 +38,8 @@ class Decision(NamedTuple):
     resolution: Resolution
     plan: Plan
     findings: tuple[Finding, ...]
+    ranks: tuple[Resolution, ...] = ()
+    facts: HostFacts | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -55,133 +47,127 @@ class Decision(NamedTuple):
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def decide(options: Options, target: Target | None = None, *, run_id: str = "") -> Decision:
+def decide(
+    options: Options,
+    target: Target | None = None,
+    *,
+    run_id: str = "",
+    starting: bool | None = None,
+    alone: bool = False,
+    thorough: bool = False,
+) -> Decision:
     """Resolves `options` in the surroundings of this process and plans the start of `target`.
 
     `run_id` is what ``{run_id}`` becomes; empty leaves the placeholder, because it is chosen at a start.
+    `starting`: also judge whether a start is possible at all (None: when there is a `target`). `alone`: one
+    process, however many ranks a profile asks for. `thorough` measures all of the host, not only what the
+    settings ask for.
+
+    Raises:
+        UsageError: the options contradict each other or cannot be understood.
     """
-    environ, cwd = inherited_environment(), working_directory()
-    home = home_directory()
-    layers, world = _read(options, environ, cwd, home, run_id)
-    allowed = [*(options.allow_unknown or ()), *_listed(layers, "allow-unknown")]
-    resolution = resolve(layers, world, allow_unknown=allowed)
-    root = project_root(cwd, home)
-    profile_python = _single(layers, "python")
-    around = Surroundings(environ, cwd, root, sys.executable, own_packages(), options.python or "", profile_python)
-    interpreter = choose(around)
-    command = _command(target, interpreter, cwd, resolution, environ)
-    findings = [*resolution.findings, *(command.findings if command else ())]
-    if target:
-        findings += _unavailable(layers)
+    environ, cwd, home = inherited_environment(), working_directory(), home_directory()
+    host = Host(Files(), environ, recorded_facts(options.facts, cwd) if options.facts else None)
+    fixes = _fixes(options)
+    job = gather(options, environ, cwd, run_id, host, alone=alone)
+    allowed = [*(options.allow_unknown or ()), *_listed(job.layers, "allow-unknown")]
+    ranks = tuple(resolve(job.layers, world, allow_unknown=allowed) for world in job.worlds)
+    interpreter = _interpreter(options, environ, cwd, home, job.layers)
+    path = _search_path(ranks[0], environ)
+    ranks = tuple(apply(fixes, rank, _search_path(rank, environ)) for rank in ranks)
+    command = find_command(target, interpreter, cwd, path) if target else None
+    cpus, unbound = _bindings(options, job, host)
+    findings = [finding for rank in ranks for finding in rank.findings]
+    findings += [*job.findings, *(command.findings if command else ()), *unbound]
+    if starting or (starting is None and target and not alone):
+        findings += _unavailable(job)
+    facts = None
     if not options.no_check:
-        findings += _checks(resolution, interpreter, home)
-    strict = options.strict or _single(layers, "strict") == "True"
-    ignored = frozenset((*(options.ignore or ()), *_listed(layers, "ignore")))
-    judged = _judge(findings, strict=strict, ignored=ignored)
-    return Decision(environ, cwd, target, interpreter, resolution, plan_one(command, cwd, resolution.exported), judged)
+        examined = examine(ranks, job, host, interpreter, home, path=path, fixes=fixes, thorough=thorough)
+        facts, findings = examined.facts, [*findings, *examined.findings]
+    if not thorough:
+        findings = [finding for finding in findings if not _only_of_host(finding)]
+    judged = _judge(findings, options, job.layers)
+    planned = plan(command, cwd, [rank.exported for rank in ranks], cpus, supervised=job.planned > 0)
+    return Decision(environ, cwd, target, interpreter, ranks[0], planned, judged, ranks, facts)
 
 
-def _read(options: Options, environ: Mapping[str, str], cwd: str, home: str, run_id: str) -> tuple[Layers, World]:
-    found = find_env_file(cwd, project_root(cwd, home), home)
-    from_environment = [name.strip() for name in environ.get("MGELAUNCH_PROFILE", "").split(",") if name.strip()]
-    request = Request(
-        environ=environ,
-        places=places(environ, cwd),
-        version=__version__,
-        profiles=tuple(options.profile or from_environment),
-        profiles_from="--profile" if options.profile else "MGELAUNCH_PROFILE",
-        env_file="" if options.no_env_file else found,
-        env_files=tuple(options.env_file or ()),
-        keep_shell=tuple(options.keep_shell or ()),
-        flags=tuple(_flags(options)),
-        sets=tuple(_split(text) for text in options.assign or ()),
-        unsets=tuple(options.unset or ()),
-    )
-    _usage(request, options)
-    ranks = placeholders(environ) | {"run_id": run_id or "{run_id}"}
-    world = World(cwd, home, measure, ranks, max(1, int(ranks["local_world_size"])))
-    return read_layers(request, world), world
+def _interpreter(options: Options, environ: Mapping[str, str], cwd: str, home: str, layers: Layers) -> Interpreter:
+    root, named, of_profile = project_root(cwd, home), options.python or "", _single(layers, "python")
+    return choose(Surroundings(environ, cwd, root, sys.executable, own_packages(), named, of_profile))
 
 
-def _flags(options: Options) -> Iterable[Assignment]:
-    for key, value in (("device", options.device), ("gpu-ids", options.gpu_ids), ("threads", options.threads)):
-        if value:
-            yield from implied(key, value, f"--{key}")
-
-
-def _split(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError("--set takes NAME=VALUE, and one of them has no '='; to remove a variable: --unset NAME")
-    return name, value
-
-
-def _usage(request: Request, options: Options) -> None:
-    names = [name for name, _ in request.sets]
-    for name in (*names, *request.unsets):
-        if not is_portable(name):
-            raise UsageError("a variable's name has letters, digits and _ only, and does not begin with a digit")
-    if both := sorted(set(names) & set(request.unsets)):
-        raise UsageError(f"{', '.join(both)} cannot be both --set and --unset")
-    texts = {"--device": options.device, "--gpu-ids": options.gpu_ids, "--threads": options.threads}
-    for option, text in {**texts, "--python": options.python, "-n": options.ranks}.items():
-        if text is not None and not text.strip():
-            raise UsageError(f"{option} is empty; leave it out to say nothing")
-    if options.ranks is not None and options.ranks.startswith("="):
-        raise UsageError(f"write -n {options.ranks[1:]}, not -n{options.ranks}")
-    if options.ranks is not None:
-        raise UsageError(
-            "-n is not available yet: this version starts one process; torchrun or your own launcher "
-            "can start ranks, each through mgelaunch run"
-        )
-
-
-def _command(
-    target: Target | None, interpreter: Interpreter, cwd: str, resolution: Resolution, environ: Mapping[str, str]
-) -> Command | None:
-    if target is None:
-        return None
+def _search_path(resolution: Resolution, environ: Mapping[str, str]) -> str:
     path = resolution.get("PATH") if "PATH" in resolution.settings else environ.get("PATH")
-    return find_command(target, interpreter, cwd, path or os.defpath)
+    return path or os.defpath
 
 
-def _checks(resolution: Resolution, interpreter: Interpreter, home: str) -> Iterable[Finding]:
-    @cache
-    def installed(names: frozenset[str]) -> dict[str, str]:
-        return installed_versions(interpreter.path, home, names) if interpreter.path else {}
-
-    def version(framework: Framework) -> str:
-        return installed(frozenset({"megengine", "brevitas", "torch"})).get(framework, "")
-
-    yield from unread(resolution, version)
-    yield from together(resolution)
-    yield from caches(resolution)
-    yield from processors(resolution)
-    if resolution.layers.requires and interpreter.path:
-        from mgelaunch.checks.requirements import requirements  # noqa: PLC0415 - only [requires] pays
-
-        yield from requirements(resolution.layers.requires, python_version(interpreter.path), installed)
+def _fixes(options: Options) -> frozenset[str]:
+    if unknown := sorted(set(options.fix or ()) - set(FIXES)):
+        raise UsageError(f"--fix knows {', '.join(FIXES)}, not {', '.join(unknown)}")
+    return frozenset(options.fix or ())
 
 
-_HONOURED = frozenset({"device", "gpu-ids", "threads", "python", "keep-shell", "ignore", "allow-unknown", "strict"})
+def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[int, ...]], Iterable[Finding]]:
+    """The CPUs of each process, none when they are not bound."""
+    asked = options.bind_cpus or _single(job.layers, "bind-cpus")
+    if asked != "cores":
+        return (), ()
+    ranks = job.share.cpu_ranks
+    first = job.share.local_rank if ranks > 1 else 0
+    shares = [share(host.cpus, first + number, ranks) for number in range(len(job.worlds))]
+    if all(shares):
+        return shares, ()
+    usable = len(host.cpus.allowed)
+    if first + len(job.worlds) > ranks:
+        message = f"there is no share of the CPUs for LOCAL_RANK {first}, because LOCAL_WORLD_SIZE is {ranks}"
+    elif not usable:
+        message = "the CPUs that the job may use cannot be measured here"
+    else:
+        message = f"{ranks} local ranks cannot have a CPU each, because the job may use {usable}"
+    return (), [Finding("error", "cpu.bind", message, (), "--bind-cpus none", "--bind-cpus")]
 
 
-def _unavailable(layers: Layers) -> Iterable[Finding]:
-    """An error for each key of ``[launch]`` that a start would have to honour and this version cannot."""
-    for key in layers.launch:
-        if key.key not in _HONOURED:
+_HONOURED = frozenset(
+    {"device", "gpu-ids", "threads", "python", "keep-shell", "ignore", "allow-unknown", "strict", "bind-cpus"}
+)
+
+
+def _unavailable(job: Job) -> Iterable[Finding]:
+    """An error for each key of ``[launch]`` that a start would have to honour and cannot yet."""
+    for key in job.layers.launch:
+        if key.key not in _HONOURED and key.key != "nproc-per-node":
             message = f"[launch] {key.key} needs a supervisor of ranks, which this version does not have"
             yield Finding("error", "launch.ranks", message, (), "", key.place)
 
 
-def _judge(findings: Iterable[Finding], *, strict: bool, ignored: frozenset[str]) -> tuple[Finding, ...]:
+def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tuple[Finding, ...]:
     """Leaves out what the user ignores (never a wrong setting) and makes warnings errors when strict."""
+    strict = options.strict or _single(layers, "strict") == "True"
+    named = (*(options.ignore or ()), *_listed(layers, "ignore"))
+    ignored = frozenset(code.strip() for text in named for code in text.split(","))
     kept = [
         finding
         for finding in dict.fromkeys(findings)
         if finding.code not in ignored or (finding.severity == "error" and not _can_be_ignored(finding.code))
     ]
+    kept = [_possible(finding, [text.partition("=")[0] for text in options.assign or ()]) for finding in kept]
     return tuple(finding.as_error() for finding in kept) if strict else tuple(kept)
+
+
+def _possible(finding: Finding, assigned: Sequence[str]) -> Finding:
+    """The finding without the advice to unset what --set sets: both together are a usage error."""
+    remedies = finding.remedy.split("  or  ")
+    possible = [text for text in remedies if not (text.startswith("--unset ") and text.split()[1] in assigned)]
+    if len(possible) == len(remedies):
+        return finding
+    name = next(text for text in remedies if text not in possible).split()[1]
+    return finding._replace(remedy="  or  ".join(possible) or f"without -e {name}")
+
+
+def _only_of_host(finding: Finding) -> bool:
+    """What is merely true of the host, and notes that concern no setting: they are for ``check``."""
+    return finding.severity == "info" and (finding.about == "host" or not finding.names)
 
 
 def _can_be_ignored(code: str) -> bool:

@@ -10,6 +10,7 @@ import typer
 from mgelaunch.cli.decide import Decision, decide
 from mgelaunch.cli.options import Options, with_options
 from mgelaunch.cli.say import diagnosis, say
+from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding, Severity
 from mgelaunch.launch.command import Target
 from mgelaunch.report.document import document
@@ -46,17 +47,19 @@ def env(
 
       mgelaunch env -p dtr -f dotenv --bind-here > .env.train
     """
-    decision = decide(options, Target(target, tuple(args or ()), module) if target else None)
+    if options.ranks:
+        raise UsageError("env prints the environment of one process; -n belongs to run and check")
+    decision = decide(options, Target(target, tuple(args or ()), module) if target else None, alone=True)
     findings = list(decision.findings)
     lines: list[str] = []
     if output != "json" and not decision.errors:
-        lines, refused = _lines(decision, output, bind_here=bind_here)
+        lines, refused = _lines(decision, output, bound=bind_here or bool(options.facts))
         refused = [finding.as_error() for finding in refused] if options.strict else refused
         findings += refused
     say(findings)
     if output == "json":
         chosen = decision.interpreter if decision.target else None
-        shown = document(decision.resolution, chosen, decision.plan, findings, mask=False)
+        shown = document(decision.ranks, chosen, decision.plan, findings, mask=False)
         lines = [json.dumps(shown, indent=2)]
     code = diagnosis(findings)
     if output == "json" or not code:
@@ -65,14 +68,15 @@ def env(
     return code
 
 
-def _lines(decision: Decision, output: str, *, bind_here: bool) -> tuple[list[str], list[Finding]]:
+def _lines(decision: Decision, output: str, *, bound: bool) -> tuple[list[str], list[Finding]]:
     lines, refused = [], []
     for name, text in decision.plan.processes[0].environment.items():
-        base = decision.resolution.settings[name].base
+        setting = decision.resolution.settings.get(name)
+        base = setting.base if setting else ""
         line = FORMATS[output](name, text)
-        if base and output in TRAVELLING and not bind_here:
+        if base and output in TRAVELLING and not bound:
             message = f"{name} is {base}, which is another number elsewhere"
-            refused.append(Finding("error", "format.bound", message, (name,), "--bind-here"))
+            refused.append(Finding("error", "format.bound", message, (name,), "--bind-here  or  --facts FILE"))
         elif isinstance(line, Unsayable):
             severity: Severity = "warning" if line.harmless else "error"
             remedy = "" if line.harmless else "-f sh"

@@ -2,17 +2,15 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
-_LAYERS, _TARGET, _CHECKS = "Settings", "Target", "Findings"
+_LAYERS, _TARGET, _RANKS, _CHECKS = "Settings", "Target", "Ranks", "Findings"
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What the user said before TARGET. The annotations are the options that typer offers."""
 
     profile: Annotated[
@@ -75,25 +73,46 @@ class Options:
     strict: Annotated[bool, typer.Option("--strict", help="Make warnings errors.", rich_help_panel=_CHECKS)] = False
     ignore: Annotated[
         list[str] | None,
-        typer.Option("--ignore", metavar="CODE", help="Silence warnings of this code.", rich_help_panel=_CHECKS),
+        typer.Option("--ignore", metavar="CODE", help="Silence findings of this code.", rich_help_panel=_CHECKS),
     ] = None
     no_check: Annotated[
         bool,
         typer.Option("--no-check", help="Judge each value alone.", rich_help_panel=_CHECKS),
     ] = False
-    ranks: Annotated[str | None, typer.Option("-n", "--nproc-per-node", hidden=True)] = None
+    ranks: Annotated[
+        str | None,
+        typer.Option(
+            "-n", "--nproc-per-node", metavar="N|gpu|cpu|auto", help="Plan this many ranks.", rich_help_panel=_RANKS
+        ),
+    ] = None
+    bind_cpus: Annotated[
+        Literal["none", "cores"] | None,
+        typer.Option("--bind-cpus", help="Give each rank its share of the cores.", rich_help_panel=_RANKS),
+    ] = None
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="NAME", help="Work around a fault of a framework.", rich_help_panel=_TARGET),
+    ] = None
+    facts: Annotated[
+        str | None,
+        typer.Option(
+            "--facts", metavar="FILE", help="Judge by facts that check -f json recorded.", rich_help_panel=_CHECKS
+        ),
+    ] = None
 
 
 def with_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """Gives `command`, whose first parameter is an `Options`, all of its fields as options of its own."""
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(Options)
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=Options._field_defaults[name], annotation=annotation
+        )
+        for name, annotation in Options.__annotations__.items()
     ]
 
     def wrapped(**given: Any) -> Result:  # noqa: ANN401 - whatever typer hands over
-        options = Options(**{field.name: given.pop(field.name) for field in fields(Options)})
+        options = Options(*map(given.pop, Options._fields))
         return command(options, **given)
 
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

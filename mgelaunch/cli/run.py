@@ -43,6 +43,8 @@ def run(
       mgelaunch run --dry-run -p dtr train.py
     """
     wanted = Target(target, tuple(args or ()), module) if target else None
+    if options.facts and not dry_run:
+        raise UsageError("--facts belongs to --dry-run and to check: a start is judged by the host it happens on")
     if dry_run:
         return _show(decide(options, wanted), output)
     if wanted is None:
@@ -56,6 +58,11 @@ def _start(decision: Decision) -> int:
     say_at_start(decision.findings)
     if decision.errors:
         return refuse(decision.errors)
+    if decision.plan.supervised:
+        raise UsageError(
+            "this version plans and checks ranks (mgelaunch check, --dry-run) and starts one process: "
+            "leave out -n, or start mgelaunch run by torchrun --no-python"
+        )
     try:
         return execute(decision.plan.processes[0], decision.environ)
     except Failure as failure:
@@ -74,11 +81,11 @@ def _show(decision: Decision, output: str) -> int:
     say(decision.findings)
     if output == "json":
         chosen = decision.interpreter if decision.target else None
-        shown = document(decision.resolution, chosen, decision.plan, decision.findings, mask=True)
+        shown = document(decision.ranks, chosen, decision.plan, decision.findings, mask=True)
         print(json.dumps(shown, indent=2))
     else:
         versions = describe(decision.interpreter.path, os.path.expanduser("~")) if decision.interpreter.path else ""
-        print(dry_run(decision.resolution, decision.interpreter, versions, decision.plan, decision.findings))
+        print(dry_run(decision.ranks, decision.interpreter, versions, decision.plan, decision.findings))
     return diagnosis(decision.findings)
 
 

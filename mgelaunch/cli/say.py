@@ -9,7 +9,6 @@ from contextlib import suppress
 from mgelaunch.cli.decide import is_setting
 from mgelaunch.errors import CANNOT_EXECUTE, CHECK_FAILED, NOT_FOUND, REFUSED, SETTING_WRONG
 from mgelaunch.finding import Finding
-from mgelaunch.report.text import line
 
 _COLOURS = {"error": "31", "warning": "33", "info": "36"}
 _WARNINGS_AT_A_START = 3
@@ -43,8 +42,29 @@ def say_at_start(findings: Sequence[Finding]) -> None:
     say(warnings[:_WARNINGS_AT_A_START])
     if len(warnings) > _WARNINGS_AT_A_START:
         more = len(warnings) - _WARNINGS_AT_A_START
-        complain(f"mgelaunch: {more} more: add --dry-run to see them")
+        complain(f"mgelaunch: {more} more: mgelaunch check with the same options shows them")
     say([finding for finding in findings if finding.severity == "info" and finding.code.startswith("shell.")])
+
+
+def annotate(findings: Sequence[Finding]) -> None:
+    """All findings as annotations of GitHub Actions; where a file is known, on its line.
+
+    Form and escapes: the workflow commands of GitHub's documentation.
+    """
+    for finding in sorted(findings, key=_rank):
+        _, file, line, column = _rank(finding)
+        where = f"file={_property(file)},line={line},col={column}," if line else ""
+        level = "notice" if finding.severity == "info" else finding.severity
+        place = "" if where or not finding.place else f"{finding.place}: "
+        remedy = f"; try {finding.remedy}" if finding.remedy else ""
+        text = f"{place}{finding.message}{remedy}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        complain(f"::{level} {where}title={_property(finding.code)}::{text}")
+
+
+def _property(text: str) -> str:
+    for char, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
+        text = text.replace(char, code)
+    return text
 
 
 def refuse(errors: Sequence[Finding]) -> int:
@@ -64,6 +84,8 @@ def diagnosis(findings: Sequence[Finding]) -> int:
 
 
 def _print(finding: Finding) -> None:
+    from mgelaunch.report.text import line  # noqa: PLC0415 - most starts have nothing to say
+
     text = line(finding)
     if coloured(sys.stderr.isatty()):
         word = text.split(": ", 2)[1]

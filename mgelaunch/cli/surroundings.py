@@ -65,5 +65,9 @@ _ALONE = {
 def placeholders(environ: Mapping[str, str]) -> dict[str, str]:
     """What ``{rank}`` and its kin mean: the inherited RANK and its kin under a launcher of ranks, else rank 0 of 1."""
     inherited = {name: environ.get(name.upper(), "") for name in _ALONE}
-    usable = {name: text for name, text in inherited.items() if text.isdecimal() or (text and name == "master_addr")}
+    usable = {name: text for name, text in inherited.items() if _is_number(text) or (text and name == "master_addr")}
     return _ALONE | usable
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10

@@ -2,14 +2,13 @@
 
 import os.path
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.names import is_secret
 from mgelaunch.catalogue.places import Path
-from mgelaunch.environment.flags import IMPLYING, implied
+from mgelaunch.environment.flags import IMPLYING, THREAD_COUNTS, implied
 from mgelaunch.environment.library import Found, Places, chain
 from mgelaunch.environment.profile import Entry, LaunchKey, ProfileFile, Requirement
 from mgelaunch.environment.relative import display
@@ -21,7 +20,8 @@ from mgelaunch.finding import Finding
 class Request(NamedTuple):
     """What the command line and the surroundings ask for, before any file is read.
 
-    ``flags`` are the assignments that other options imply; ``derived`` what mgelaunch itself proposes.
+    ``flags`` are the assignments that other options imply; ``own`` is what mgelaunch itself says: what it proposes
+    (`Source.DERIVED`), and the rank variables of ranks that it starts (`Source.OWNED`).
     ``env_file`` is the project's ``.env`` (absolute, empty when there is none or it is not wanted).
     """
 
@@ -36,7 +36,7 @@ class Request(NamedTuple):
     flags: tuple[Assignment, ...] = ()
     sets: tuple[tuple[str, str], ...] = ()
     unsets: tuple[str, ...] = ()
-    derived: tuple[Assignment, ...] = ()
+    own: tuple[Assignment, ...] = ()
 
 
 class Demand(NamedTuple):
@@ -62,17 +62,17 @@ class Layers(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-@dataclass
 class _Gathering:
     """The one mutable thing of this module: what has been said so far."""
 
-    request: Request
-    world: World
-    keep_shell: tuple[str, ...]
-    secrets: frozenset[str]
-    said: dict[str, list[Assignment]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    env_files: list[tuple[str, Source]] = field(default_factory=list)
+    def __init__(self, request: Request, world: World, keep_shell: tuple[str, ...], secrets: frozenset[str]) -> None:
+        self.request = request
+        self.world = world
+        self.keep_shell = keep_shell
+        self.secrets = secrets
+        self.said: dict[str, list[Assignment]] = {}
+        self.findings: list[Finding] = []
+        self.env_files: list[tuple[str, Source]] = []
 
     def add(self, assignment: Assignment) -> None:
         self.said.setdefault(assignment.name, []).append(assignment)
@@ -89,7 +89,9 @@ class _Gathering:
         kept = any(fnmatchcase(name, pattern) for pattern in self.keep_shell)
         return Assignment(name, text, Source.KEPT if kept else Source.SHELL, "shell")
 
-    def refer(self, name: str, earlier: Assignment | None = None) -> Reference:
+    def refer(
+        self, name: str, earlier: Assignment | None = None, placeholders: Mapping[str, str] | None = None
+    ) -> Reference:
         """What ``${NAME}`` stands for: the value that the job would get from what is known so far."""
         said = self.heard(name)
         if earlier is not None:
@@ -97,12 +99,13 @@ class _Gathering:
         if not said:
             return Reference(None)
         winner = said[-1]
-        settled = settle(winner, self.world, self.effective)
+        world = self.world if placeholders is None else self.world._replace(placeholders=placeholders)
+        settled = settle(winner, world, self.effective)
         text = winner.text if settled.wrong else settled.text
         return Reference(text, winner.secret or name in self.secrets or is_secret(name))
 
-    def effective(self, name: str) -> str | None:
-        return self.refer(name).text
+    def effective(self, name: str, placeholders: Mapping[str, str] | None = None, /) -> str | None:
+        return self.refer(name, None, placeholders).text
 
 
 def read_layers(request: Request, world: World) -> Layers:
@@ -112,7 +115,7 @@ def read_layers(request: Request, world: World) -> Layers:
     kept = tuple(pattern for key in launch if key.key == "keep-shell" for pattern in key.items)
     secrets = frozenset(e.name for file in profiles.files for e in (*file.env, *file.rank_env) if e.secret)
     gathering = _Gathering(request, world, (*request.keep_shell, *kept), secrets)
-    for assignment in request.derived:
+    for assignment in request.own:
         gathering.add(assignment)
     if request.env_file and not request.env_files:
         _read_env_file(gathering, request.env_file, Source.DOTENV)
@@ -120,6 +123,7 @@ def read_layers(request: Request, world: World) -> Layers:
         _read_env_file(gathering, path, Source.ENV_FILE)
     demands = _read_profiles(gathering, profiles.files)
     _read_command_line(gathering, request)
+    _leave_threads_to_the_user(gathering)
     names = [*gathering.said, *(name for name in request.environ if name not in gathering.said)]
     findings = (*gathering.findings, *profiles.findings, *(f for file in profiles.files for f in file.findings))
     return Layers(
@@ -133,6 +137,15 @@ def read_layers(request: Request, world: World) -> Layers:
         env_files=tuple(gathering.env_files),
         findings=findings,
     )
+
+
+def _leave_threads_to_the_user(gathering: _Gathering) -> None:
+    """None is derived beside an OMP_NUM_THREADS that a user said: the others follow it, unless they are set."""
+    if any(assignment.source is not Source.DERIVED for assignment in gathering.heard(THREAD_COUNTS[0])):
+        for name in THREAD_COUNTS:
+            kept = [assignment for assignment in gathering.said.pop(name, ()) if assignment.source > Source.DERIVED]
+            if kept:
+                gathering.said[name] = kept
 
 
 def _read_env_file(gathering: _Gathering, path: str, source: Source) -> None:

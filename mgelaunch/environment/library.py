@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from mgelaunch.environment.profile import ProfileFile, read_profile
@@ -187,15 +186,15 @@ class _Step(NamedTuple):
     place: str
 
 
-@dataclass
 class _Walk:
     """The one mutable thing of this module: what has been read so far. The keys are real paths."""
 
-    places: Places
-    version: str
-    files: dict[str, ProfileFile] = field(default_factory=dict)
-    found: dict[str, Found] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    def __init__(self, places: Places, version: str) -> None:
+        self.places = places
+        self.version = version
+        self.files: dict[str, ProfileFile] = {}
+        self.found: dict[str, Found] = {}
+        self.findings: list[Finding] = []
 
     def visit(self, name: str, place: str, trail: tuple[_Step, ...]) -> None:
         """Adds the profile `name`, which `place` asks for, behind all its bases."""

@@ -170,6 +170,9 @@ def seconds(text: str) -> float | None:
     return float(match[1]) * unit if match and unit else None
 
 
+BINDINGS = ("none", "cores")
+"""What a rank's CPUs can be: all that the job may use, or its share of the physical cores."""
+
 _FLAG = Shape("is true or false", "true", lambda value: value if isinstance(value, bool) else None)
 _DURATION = Shape(
     "is a text with a number and a unit (s, min, h)",
@@ -178,7 +181,7 @@ _DURATION = Shape(
 )
 
 LAUNCH: Mapping[str, Shape] = {
-    "nproc-per-node": _whole('is a whole number from 1 on, or "gpu" or "cpu"', '"gpu"', 1, words="gpu|cpu"),
+    "nproc-per-node": _whole('is 1 to 1024, or "gpu", "cpu" or "auto"', '"gpu"', 1, 1024, words="gpu|cpu|auto"),
     "nnodes": _whole("is a whole number from 1 on", "1", 1),
     "node-rank": _whole("is a whole number from 0 on", "0", 0),
     "master-addr": _text('"node0"'),
@@ -189,7 +192,7 @@ LAUNCH: Mapping[str, Shape] = {
     "join-timeout": _DURATION,
     "grace": _DURATION,
     "time-limit": _DURATION,
-    "bind-cpus": _FLAG,
+    "bind-cpus": Shape('is "none" or "cores"', '"cores"', lambda value: str(value) if value in BINDINGS else None),
     "cluster": _text('"slurm"'),
     "device": _text('"gpu0"'),
     "gpu-ids": _text('"0,1"'),

@@ -1,16 +1,25 @@
 """Values that are relative: percentages of a measured total, paths without a root."""
 
 import os.path
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from mgelaunch.catalogue.kinds import Resource, Total
+from mgelaunch.catalogue.kinds import Resource, Total, Unmeasured
 
-Effective = Callable[[str], str | None]
-"""The text that the job would get for a variable; None when the variable is not set."""
+View = Callable[[str], str | None]
+"""The text that one rank would get for a variable; None when the variable is not set."""
 
-Measure = Callable[[Resource, Effective], Total | None]
-"""The total of a resource for one rank; None when it cannot be measured. It may ask for the settings
-that choose the device (``MGE_DEFAULT_DEVICE``, ``CUDA_VISIBLE_DEVICES``)."""
+
+class Effective(Protocol):
+    """The text that the rank in question would get for a variable, or the rank that `placeholders` describe."""
+
+    def __call__(self, name: str, placeholders: Mapping[str, str] | None = None, /) -> str | None:
+        """None when the variable is not set."""
+
+
+Measure = Callable[[Resource, Sequence[View], int], Total | Unmeasured]
+"""The total of a resource for one rank: that at the given place among the views of all ranks that are planned
+here. It may ask for the settings that choose the device (``MGE_DEFAULT_DEVICE``, ``CUDA_VISIBLE_DEVICES``)."""
 
 
 def share(percent: float, total: int, sharers: int = 1) -> int:

@@ -59,9 +59,12 @@ def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) 
     """Judges every name by its winner. One value alone is judged here; several together are checks."""
     settled: dict[str, Settled] = {}
 
-    def effective(name: str) -> str | None:
+    def effective(name: str, placeholders: Mapping[str, str] | None = None, /) -> str | None:
+        said = layers.assignments.get(name)
+        if placeholders is not None and placeholders != world.placeholders:
+            other = world._replace(placeholders=placeholders)
+            return settle(said[-1], other, effective).text if said else None
         if name not in settled:
-            said = layers.assignments.get(name)
             settled[name] = settle(said[-1], world, effective) if said else Settled(None)
         return settled[name].text
 
@@ -87,6 +90,7 @@ def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) 
             findings.append(outcome.finding)
     findings += _strange_names(layers, frozenset(allow_unknown))
     findings += _unmet_demands(layers, settings)
+    findings += _owned_names(settings)
     findings += _beaten_shell(settings, lambda loser: settle(loser, world, effective).text)
     return Resolution(settings, layers, tuple(findings))
 
@@ -122,6 +126,15 @@ def _unmet_demands(layers: Layers, settings: Mapping[str, Setting]) -> Iterable[
             yield Finding(
                 "error", "profile.required", message, (demand.name,), f"export {demand.name}=...", demand.place
             )
+
+
+def _owned_names(settings: Mapping[str, Setting]) -> Iterable[Finding]:
+    """An error for each rank variable that a named layer sets although mgelaunch starts the ranks."""
+    for name, setting in settings.items():
+        named = [loser for loser in setting.beaten if loser.source not in _UNNAMED]
+        if setting.winner.source is Source.OWNED and named:
+            message = f"{name} is set by mgelaunch in each rank that it starts"
+            yield Finding("error", "name.owned", message, (name,), "", named[0].place or named[0].where)
 
 
 def _beaten_shell(settings: Mapping[str, Setting], meaning: Callable[[Assignment], str | None]) -> Iterable[Finding]:

@@ -1,11 +1,12 @@
 """From the text of one assignment to what the framework must get."""
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 from mgelaunch.catalogue import CATALOGUE
-from mgelaunch.catalogue.kinds import Reading, Rejected, Relative, Unplaced, Value
+from mgelaunch.catalogue.kinds import Reading, Rejected, Relative, Resource, Total, Unmeasured, Unplaced, Value
 from mgelaunch.catalogue.places import Path
 from mgelaunch.catalogue.variable import Variable
 from mgelaunch.environment.profile import fill
@@ -17,13 +18,15 @@ _INHERITED = (Source.SHELL, Source.KEPT)
 
 
 class World(NamedTuple):
-    """What values are bound to: directories (absolute), totals, the rank's placeholders."""
+    """What values are bound to: directories (absolute), totals, the placeholders of the rank (``mates``: those of
+    all ranks that are planned here, this one included; empty when it is alone).
+    """
 
     cwd: str
     home: str
     measure: Measure
     placeholders: Mapping[str, str] = MappingProxyType({})
-    sharers: int = 1
+    mates: tuple[Mapping[str, str], ...] = ()
 
 
 class Settled(NamedTuple):
@@ -89,16 +92,38 @@ def _relative(
     relative: Relative, assignment: Assignment, variable: Variable, world: World, effective: Effective
 ) -> Settled:
     resource = variable.kind.resource
-    total = world.measure(resource, effective)
-    if total is None:
-        reason = f"{assignment.name} is a percentage of {resource.replace('-', ' ')}, which cannot be measured here"
-        return _wrong(assignment, "value.unmeasured", reason, "8GiB" if resource != "cpus" else "4")
-    value = relative.render(share(relative.percent, total.amount, world.sharers))
-    shared = f" / {world.sharers} ranks" if world.sharers > 1 else ""
+    total = _total(resource, world, effective)
+    if isinstance(total, Unmeasured):
+        return _unmeasured(assignment, resource, total)
+    value = relative.render(share(relative.percent, total.amount, total.sharers))
+    shared = f" / {total.sharers} ranks" if total.sharers > 1 else ""
     if value.text and isinstance(reading := variable.kind.read(value.text), Rejected):
         reason = f"the value of {assignment.name}, {relative.percent:g}% of {total.label}{shared}, {reading.reason}"
         return _wrong(assignment, reading.code, reason, "")
     return Settled(value.text, base=f"{relative.percent:g}% of {total.label}{shared}")
+
+
+def _total(resource: Resource, world: World, effective: Effective) -> Total | Unmeasured:
+    mates = world.mates or (world.placeholders,)
+    views = [partial(_seen_by, effective, mate) for mate in mates]
+    return world.measure(resource, views, mates.index(world.placeholders))
+
+
+def _seen_by(effective: Effective, mate: Mapping[str, str], name: str) -> str | None:
+    return effective(name, mate)
+
+
+_AMOUNTS = {"device-memory": "8GiB", "shared-memory": "1GiB", "cpus": "4", "": ""}
+"""What to write in place of a percentage of something that cannot be measured."""
+
+
+def _unmeasured(assignment: Assignment, resource: Resource, why: Unmeasured) -> Settled:
+    known = f": {why.reason}" if why.reason else ""
+    message = f"{assignment.name} is a percentage of {resource.replace('-', ' ')}, which cannot be measured here{known}"
+    wrong = _wrong(assignment, "value.unmeasured", message, _AMOUNTS[resource])
+    if why.remedy and wrong.finding:
+        return wrong._replace(finding=wrong.finding._replace(remedy=f"{why.remedy}  or  {wrong.finding.remedy}"))
+    return wrong
 
 
 def _empty(assignment: Assignment, variable: Variable) -> Settled:

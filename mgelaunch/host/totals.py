@@ -1,89 +1,116 @@
-"""The totals that percentages refer to, measured on this host when a percentage asks for one."""
+"""The totals that percentages refer to, for one rank of a job on a host."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from mgelaunch.catalogue.kinds import Resource, Total
+from mgelaunch.catalogue.kinds import Resource, Total, Unmeasured
+from mgelaunch.host.facts import Cpus, Devices, Memory, SharedMemory
+from mgelaunch.host.measure import Host
+from mgelaunch.host.placement import Placement, Wish, place
+from mgelaunch.host.visible import Unit, visible
 
-_DRIVERS = ("/proc/driver/nvidia/gpus", "/dev/dxg", "/dev/nvhost-gpu", "/dev/kfd", "/dev/davinci_manager")
-"""What a host with an accelerator has: NVIDIA, WSL2, Jetson, AMD, Ascend."""
+View = Callable[[str], str | None]
+"""The text that one rank gets for a variable."""
+DEVICE_NAMES = ("MGE_DEFAULT_DEVICE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
-def measure(resource: Resource, effective: Callable[[str], str | None]) -> Total | None:
-    """The total of `resource` in bytes or CPUs; None when it cannot be measured.
-
-    The device memory of a job that runs on the CPU is the host's memory. `effective` tells the text that
-    the job would get for a variable.
+class Share(NamedTuple):
+    """How the ranks of a job share a host: ``local_ranks`` in all, of which number ``local_rank`` is the first that is
+    known here, and ``cpu_ranks`` that share the CPUs of this process.
     """
-    if resource == "cpus":
-        count = len(os.sched_getaffinity(0))
-        return Total(count, "1 CPU" if count == 1 else f"{count} CPUs")
-    if resource == "shared-memory":
-        return _shared_memory()
-    if _runs_on_cpu(effective):
-        return _host_memory()
-    return None if (effective("CUDA_VISIBLE_DEVICES") or "").startswith("MIG-") else _card_memory()
+
+    local_ranks: int = 1
+    local_rank: int = 0
+    cpu_ranks: int = 1
 
 
-def _runs_on_cpu(effective: Callable[[str], str | None]) -> bool:
-    """Whether MegEngine's default device is a CPU: named so, or left open while no card is there or visible."""
-    device = effective("MGE_DEFAULT_DEVICE") or "xpux"
-    if not device.startswith("xpu"):
-        return device.startswith(("cpu", "multithread"))
-    return effective("CUDA_VISIBLE_DEVICES") in {"", "-1"} or not any(map(os.path.exists, _DRIVERS))
-
-
-def _card_memory() -> Total | None:
-    import subprocess  # noqa: PLC0415 - only a percentage of a card pays
-
-    query = ["nvidia-smi", "--query-gpu=memory.total,mig.mode.current", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    amount = card_total(told)
-    return _in_bytes(amount, "") if amount else None
-
-
-def card_total(told: str) -> int:
-    """The memory of a card in bytes, from nvidia-smi's lines of MiB and MIG mode, one a card.
-
-    0 when the cards differ or one is divided: which of them the job gets only CUDA knows.
+class Totals:
+    """What measures a resource for each rank of a job. `final`: all layers are read, so that what the ranks want of
+    devices is asked once.
     """
-    cards = {tuple(cell.strip() for cell in line.split(",")) for line in told.splitlines() if line.strip()}
-    if len(cards) != 1:
-        return 0
-    (size, *mode) = cards.pop()
-    return 0 if not size.isdecimal() or mode == ["Enabled"] else int(size) << 20
+
+    def __init__(self, host: Host, share: Share, *, final: bool = False) -> None:
+        self._host = host
+        self._share = share
+        self._final = final
+        self._placed: tuple[tuple[Wish, Placement], ...] = ()
+
+    def __call__(self, resource: Resource, views: Sequence[View], own: int) -> Total | Unmeasured:
+        """The total for the rank whose view is `views[own]`."""
+        if resource == "cpus":
+            return _cpus(self._host.cpus, self._share.cpu_ranks)
+        if resource == "shared-memory":
+            return _shared_memory(self._host.shared_memory, self._share.local_ranks)
+        if _on_cpu(views[own]):
+            return _host_memory(self._host.memory, self._share.local_ranks)
+        wish, placement = self._place(views)[own]
+        if placement.kind == "cpu":
+            return _host_memory(self._host.memory, self._share.local_ranks)
+        return _device_memory(placement, wish, self._host.devices)
+
+    def _place(self, views: Sequence[View]) -> tuple[tuple[Wish, Placement], ...]:
+        if self._placed:
+            return self._placed
+        wished = wishes(views, self._share.local_rank)
+        placed = tuple(zip(wished, place(wished, self._share.local_ranks, self._host.devices), strict=True))
+        if self._final:
+            self._placed = placed
+        return placed
 
 
-def _host_memory() -> Total:
-    return _in_bytes(_memory_of_the_kernel() or _memory_of_psutil(), " of host memory")
+def wishes(views: Sequence[View], local_rank: int = 0) -> tuple[Wish, ...]:
+    """What each rank's environment says of devices; the first rank is number `local_rank`."""
+    return tuple(Wish(local_rank + number, *map(view, DEVICE_NAMES)) for number, view in enumerate(views))
 
 
-def _memory_of_the_kernel() -> int:
-    """What psutil reads on Linux, without the 15 ms of its import; 0 when it is not there."""
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            name, amount, unit = file.readline().split()
-    except (OSError, ValueError):
-        return 0
-    return int(amount) * 1024 if (name, unit) == (b"MemTotal:", b"kB") else 0
+def _on_cpu(view: View) -> bool:
+    """Whether a rank computes on the CPU whatever cards there are, so that nobody need look at them."""
+    device = view("MGE_DEFAULT_DEVICE") or "xpux"
+    hidden = view("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+    return device.startswith(("cpu", "multithread")) or (device.startswith("xpu") and hidden)
 
 
-def _memory_of_psutil() -> int:
-    import psutil  # noqa: PLC0415
-
-    return int(psutil.virtual_memory().total)
-
-
-def _shared_memory() -> Total | None:
-    try:
-        mounted = os.statvfs("/dev/shm")  # noqa: S108 - the mount itself, no file in it
-    except OSError:
-        return None
-    return _in_bytes(mounted.f_blocks * mounted.f_frsize, " of /dev/shm")
+def _cpus(cpus: Cpus, ranks: int) -> Total | Unmeasured:
+    if cpus.usable is None:
+        return Unmeasured()
+    quota = f" (quota of {cpus.quota.cpus:g})" if cpus.quota and cpus.usable < len(cpus.allowed) else ""
+    return Total(cpus.usable, f"{cpus.usable} {'CPU' if cpus.usable == 1 else 'CPUs'}{quota}", ranks)
 
 
-def _in_bytes(amount: int, what: str) -> Total:
-    return Total(amount, f"{amount / (1 << 30):.1f} GiB{what}")
+def _shared_memory(mounted: SharedMemory | None, local_ranks: int) -> Total | Unmeasured:
+    if mounted is None or mounted.size is None:
+        return Unmeasured()
+    return Total(mounted.size, readable(mounted.size, " of /dev/shm"), local_ranks)
+
+
+def _host_memory(memory: Memory, local_ranks: int) -> Total | Unmeasured:
+    bound = memory.bound
+    if bound is None:
+        return Unmeasured("the device is a CPU, and host memory is not known")
+    origin = f" ({bound.origin})" if bound.source else ""
+    return Total(bound.amount, readable(bound.amount, f" of host memory{origin}"), local_ranks)
+
+
+def _device_memory(placement: Placement, wish: Wish, devices: Devices) -> Total | Unmeasured:
+    if placement.kind == "unknown":
+        return Unmeasured(devices.problem)
+    units = (placement.unit,) if placement.unit else visible(devices, wish.visible, wish.order).units
+    if not units:
+        return Unmeasured("no card is visible")
+    if placement.kind == "absent" and len({unit.total for unit in units}) > 1:
+        return Unmeasured("its card is not there")
+    return _same_total(units, placement.sharers)  # that a card is not there is no fault of the value
+
+
+def _same_total(units: Sequence[Unit], sharers: int) -> Total | Unmeasured:
+    sizes = {unit.total for unit in units}
+    if len(sizes) > 1:
+        why = "the cards differ, and which of them is gpu0 only CUDA knows"
+        return Unmeasured(why, "-e CUDA_DEVICE_ORDER=PCI_BUS_ID")
+    size = sizes.pop() if sizes else None
+    return Total(size, readable(size), sharers) if size else Unmeasured("the driver does not tell the card's memory")
+
+
+def readable(amount: int, what: str = "") -> str:
+    """Bytes for people."""
+    return f"{amount / (1 << 30):.1f} GiB{what}" if amount >= 1 << 30 else f"{amount >> 20} MiB{what}"

@@ -1,6 +1,6 @@
 """The decision, complete: what would be started. The dry-run prints it, `execute` carries it out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mgelaunch.launch.command import Command
@@ -9,6 +9,7 @@ from mgelaunch.launch.command import Command
 class Process(NamedTuple):
     """One process to start. ``environment`` is what differs from the inherited one: a text sets a
     variable, None removes it. ``program`` is empty and ``argv`` has no items when there is no TARGET.
+    ``cpus`` is what it is bound to before it starts, empty: what it inherits.
     """
 
     rank: int
@@ -16,18 +17,36 @@ class Process(NamedTuple):
     argv: tuple[str, ...]
     cwd: str
     environment: Mapping[str, str | None]
+    cpus: tuple[int, ...] = ()
 
 
 class Plan(NamedTuple):
-    """All processes of a job on this host."""
+    """All processes of a job on this host. ``supervised``: mgelaunch would start and watch them; else there is one,
+    which it becomes.
+    """
 
     processes: tuple[Process, ...]
+    supervised: bool = False
 
 
-def plan_one(command: Command | None, cwd: str, environment: Mapping[str, str | None]) -> Plan:
-    """The plan of a job of one process, which mgelaunch becomes."""
+def plan(
+    command: Command | None,
+    cwd: str,
+    environments: Sequence[Mapping[str, str | None]],
+    cpus: Sequence[tuple[int, ...]] = (),
+    *,
+    supervised: bool = False,
+) -> Plan:
+    """The plan of a job whose ranks get `environments`, and `cpus` each (empty: no rank is bound)."""
     program, argv = (command.program, command.argv) if command else ("", ())
-    return Plan((Process(0, program, argv, cwd, environment),))
+    bound = cpus or ((),) * len(environments)
+    return Plan(
+        tuple(
+            Process(rank, program, argv, cwd, environment, own)
+            for rank, (environment, own) in enumerate(zip(environments, bound, strict=True))
+        ),
+        supervised,
+    )
 
 
 def complete_environment(inherited: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

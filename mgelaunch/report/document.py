@@ -1,6 +1,6 @@
 """The decision as JSON: versioned, in a stable order, without times."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgelaunch.catalogue.names import is_secret
@@ -15,10 +15,15 @@ VERSION = 1
 
 
 def document(
-    resolution: Resolution, interpreter: Interpreter | None, plan: Plan, findings: Iterable[Finding], *, mask: bool
+    ranks: Sequence[Resolution],
+    interpreter: Interpreter | None,
+    plan: Plan,
+    findings: Iterable[Finding],
+    *,
+    mask: bool,
 ) -> dict[str, Any]:
-    """The whole decision. With `mask` secrets are masked (a diagnostic); without it the values are
-    those that the job gets (``env -f json`` is the product).
+    """The whole decision; the settings are those of the first of `ranks`. With `mask` secrets are masked (a
+    diagnostic); without it the values are those that the job gets (``env -f json`` is the product).
     """
     problems = tuple(findings)
     return {
@@ -31,11 +36,12 @@ def document(
                 "argv": [masked_word(word) if mask else word for word in process.argv],
                 "cwd": process.cwd,
                 "environment": _environment(process.environment, resolution, mask=mask),
+                "cpus": list(process.cpus) or None,
             }
-            for process in plan.processes
+            for process, resolution in zip(plan.processes, ranks, strict=True)
         ],
-        "settings": [setting_document(setting, problems, mask=mask) for setting in worth_showing(resolution)],
-        "findings": [_finding(finding) for finding in problems],
+        "settings": [setting_document(setting, problems, mask=mask) for setting in worth_showing(ranks[0])],
+        "findings": [{**finding_document(finding), "place": finding.place} for finding in problems],
     }
 
 
@@ -50,7 +56,8 @@ def worth_showing(resolution: Resolution) -> list[Setting]:
 
 def _environment(changes: Mapping[str, str | None], resolution: Resolution, *, mask: bool) -> dict[str, str | None]:
     return {
-        name: masked(text, secret=resolution.settings[name].secret) if mask else text for name, text in changes.items()
+        name: masked(text, secret=name in resolution.settings and resolution.settings[name].secret) if mask else text
+        for name, text in changes.items()
     }
 
 
@@ -79,12 +86,12 @@ def _beaten(assignment: Assignment) -> dict[str, str]:
     return {"source": assignment.source.label, "where": assignment.where}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """A finding, without its place."""
     return {
         "severity": finding.severity,
         "code": finding.code,
         "message": finding.message,
         "names": list(finding.names),
         "remedy": finding.remedy,
-        "place": finding.place,
     }

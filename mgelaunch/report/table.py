@@ -6,29 +6,45 @@ from collections.abc import Iterable, Sequence
 from mgelaunch.environment.resolve import Resolution, Setting
 from mgelaunch.environment.source import Source
 from mgelaunch.finding import Finding
+from mgelaunch.host.cpus import listed
 from mgelaunch.launch.plan import Plan
 from mgelaunch.report.docs import MOMENT_WORDS
 from mgelaunch.report.document import worth_showing
 from mgelaunch.report.text import masked_word, padded, shown, width
 from mgelaunch.target.interpreter import Interpreter
 
+_MOST_SHOWN = 4
+"""Ranks of which a line shows the values; JSON has them all."""
 _HEAD = ("NAME", "VALUE", "FROM", "READ AT", "BEATS")
 
 
 def dry_run(
-    resolution: Resolution, interpreter: Interpreter, versions: str, plan: Plan, findings: Sequence[Finding]
+    ranks: Sequence[Resolution], interpreter: Interpreter, versions: str, plan: Plan, findings: Sequence[Finding]
 ) -> str:
-    """What would be started, in as few lines as it takes; ``-`` marks a removed variable, ``!`` a wrong one."""
+    """What would be started, in as few lines as it takes; ``-`` marks a removed variable, ``!`` a wrong one, ``*`` one
+    that differs between the ranks.
+    """
     head = [
         f"python  {_python(interpreter, versions)}",
-        f"layers  {' < '.join(_layers(resolution))}",
-        "start   1 process, which mgelaunch becomes",
+        f"layers  {' < '.join(_layers(ranks[0]))}",
+        f"start   {_start(plan)}",
         "",
     ]
-    rows = [_row(setting, findings) for setting in worth_showing(resolution)]
+    rows = [
+        _row(setting, [rank.settings[setting.name] for rank in ranks[1:]], findings)
+        for setting in worth_showing(ranks[0])
+    ]
     process = plan.processes[0]
     command = shlex.join(map(masked_word, (process.program, *process.argv[1:]))) if process.argv else "(no TARGET)"
     return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", f"command   {command}", "nothing was started"])
+
+
+def _start(plan: Plan) -> str:
+    ranks = len(plan.processes)
+    how = f"{ranks} {'rank' if ranks == 1 else 'ranks'} here, supervised"
+    bound = " | ".join(listed(process.cpus) for process in plan.processes[:_MOST_SHOWN] if process.cpus)
+    more = " | ..." if bound and ranks > _MOST_SHOWN else ""
+    return f"{how if plan.supervised else '1 process, which mgelaunch becomes'}{bound and f'; on CPUs {bound}{more}'}"
 
 
 def _python(interpreter: Interpreter, versions: str) -> str:
@@ -48,12 +64,20 @@ def _layers(resolution: Resolution) -> Iterable[str]:
     yield "--set"
 
 
-def _row(setting: Setting, findings: Sequence[Finding]) -> tuple[str, ...]:
+def _row(setting: Setting, others: Sequence[Setting], findings: Sequence[Finding]) -> tuple[str, ...]:
     wrong = setting.wrong or any(finding.severity == "error" and setting.name in finding.names for finding in findings)
-    mark = "!" if wrong else "-" if setting.text is None else " "
+    differs = any(other.text != setting.text for other in others)
+    mark = "!" if wrong else "*" if differs else "-" if setting.text is None else " "
     value = "(wrong)" if setting.wrong else shown(setting.text, secret=setting.secret)
     value = "(removed)" if setting.text is None and not setting.wrong else value
+    if differs:
+        value = " | ".join(
+            [value, *(shown(other.text, secret=other.secret) for other in others[: _MOST_SHOWN - 1])]
+            + ["..."] * (len(others) >= _MOST_SHOWN)
+        )
     base = f"  {setting.base}" if setting.base and not setting.secret else ""
+    if setting.name == "PATH" and base:
+        value, base = setting.base, ""  # it is long, and only its head is new
     soft = " default" if setting.winner.source is Source.SOFT else ""
     moment = MOMENT_WORDS[setting.variable.moment][0] if setting.variable else ""
     beaten = ", ".join(dict.fromkeys(loser.where for loser in setting.beaten))

@@ -450,7 +450,8 @@ def launch_batches(way, job, python):
         for trap in batch:
             settings |= trap.settings
         expressions = [getattr(trap.bare, "expression", "''") for trap in batch]
-        ran = job.launched(python, WHOLE, json.dumps(expressions), **said(way, settings))
+        any_cards = ("--ignore", "dev.visible")  # what is read is the question, whatever cards this host has
+        ran = job.launched(python, WHOLE, json.dumps(expressions), options=any_cards, **said(way, settings))
         assert ran.returncode == 0, ran.stderr
         for trap, read in zip(batch, ran.report["read"], strict=True):
             outcome[TRAPS.index(trap)] = (ran, read)

@@ -288,7 +288,7 @@ BREAKING = [
     ),
     trap(f"{SUBLINEAR}_WORKERS", "0", NO_PLANNER, Refused("value.range")),
     trap(f"{SUBLINEAR}_WORKERS", "-1", NO_PLANNER, Refused("value.range")),
-    trap(f"{SUBLINEAR}_WORKERS", TOO_MANY, NO_PLANNER, Refused("cpu.workers")),
+    trap(f"{SUBLINEAR}_WORKERS", TOO_MANY, NO_PLANNER, Refused("cpu.sublinear")),
     # the data loader fails
     empty("MGE_PLASMA_MEMORY", NO_STORE, "4294967296", loader=True),
     trap("MGE_PLASMA_MEMORY", "5GB", NO_STORE, Gets("5368709120", "5368709120"), loader=True),

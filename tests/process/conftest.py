@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -94,3 +95,28 @@ def planned(world):
         return json.loads(done.stdout)["processes"][0]["environment"]
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def nvml_library(need, tmp_path_factory):
+    """The folder of a stub libnvidia-ml.so.1 (see tests/nvml_stub.c); `old` in it is that of an old driver's."""
+    need("nvml")
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    folder, source = tmp_path_factory.mktemp("nvml"), os.path.join(os.path.dirname(__file__), "..", "nvml_stub.c")
+    for place, *options in ((folder,), (folder / "old", "-DOLD")):
+        place.mkdir(exist_ok=True)
+        options += ["-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", place / "libnvidia-ml.so.1"]
+        subprocess.run([compiler, *options, source], check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def cards(nvml_library, tmp_path):
+    """A function that takes the lines of the stub's file and returns the variables under which its cards are found."""
+
+    def write(*lines, old=False):
+        said = tmp_path / "cards.txt"
+        said.write_bytes(b"".join(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines))
+        return {"NVML_STUB": str(said), "LD_LIBRARY_PATH": str(nvml_library / "old" if old else nvml_library)}
+
+    return write

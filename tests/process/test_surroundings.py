@@ -21,7 +21,7 @@ def test_under_a_launcher_of_ranks_a_template_gets_the_rank_that_was_inherited(w
         ".mgelaunch/p.toml", '[rank.env]\nOURS = "{rank} of {world_size}, {local_rank} of {local_world_size}"\n'
     )
     ranks = {"RANK": "7", "WORLD_SIZE": "8", "LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}
-    got = child(world, "-p", "p", "--device", "gpu", **ranks)
+    got = child(world, "-p", "p", "--device", "gpu", "--no-check", **ranks)  # whatever cards there are
     assert (got["OURS"], got["MGE_DEFAULT_DEVICE"]) == ("7 of 8, 3 of 4", "gpu3")
 
 
@@ -131,7 +131,9 @@ def test_the_last_profile_decides_whether_warnings_are_errors(world):
 
 
 def test_a_percentage_of_a_card_is_of_what_nvidia_smi_tells(world):
-    smi = world.write("bin/nvidia-smi", "#!/bin/sh\necho '24576, [N/A]'\n")
+    smi = world.write(
+        "bin/nvidia-smi", "#!/bin/sh\necho '0, GPU-1, 00000000:07:00.0, GTX, 24576, 24000, Default, [N/A]'\n"
+    )
     smi.chmod(0o755)
     path = f"{smi.parent}:{os.environ['PATH']}"
     got = child(world, "-p", "dtr", "--device", "gpu0", PATH=path)

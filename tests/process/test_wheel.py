@@ -51,6 +51,15 @@ def test_it_holds_the_profiles_and_the_marker_and_nothing_foreign(wheel):
     assert not [name for name in names if name.endswith((".pyc", ".orig", "~"))]
 
 
+def test_its_work_around_for_the_data_loader_can_be_executed(installed):
+    cat = installed / "mgelaunch/target/cgroup2_dataloader/cat"
+    assert os.access(cat, os.X_OK)
+    assert (
+        subprocess.run([cat, "-"], input=b"\0through", capture_output=True, check=True, timeout=60).stdout
+        == b"\0through"
+    )
+
+
 def test_its_profiles_are_listed_and_used_from_where_it_is_installed(world, installed):
     site = {"PYTHONPATH": str(installed)}
     where = "import mgelaunch; print(mgelaunch.__file__)"

@@ -1,68 +1,123 @@
 """Checks hold settings and [requires] against host and target; what cannot be judged is said, never assumed."""
 
+from math import isfinite
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mgelaunch.checks.caches import caches
-from mgelaunch.checks.processors import processors
-from mgelaunch.checks.requirements import requirements
+from mgelaunch.checks.builds import BUILDS
+from mgelaunch.checks.caches import CACHES, cache_directories
+from mgelaunch.checks.kernel_limits import KERNEL_LIMITS
+from mgelaunch.checks.processors import PROCESSORS
+from mgelaunch.checks.requirements import REQUIREMENTS
+from mgelaunch.checks.shared_memory import SHARED_MEMORY
+from mgelaunch.host.facts import HostFacts, Place
+from mgelaunch.host.placement import Placement
 
-CACHE, WORKERS = "MGE_FASTRUN_CACHE_DIR", "MGB_SUBLINEAR_MEMORY_WORKERS"
+CHECKS = (*SHARED_MEMORY, *PROCESSORS, *CACHES, *KERNEL_LIMITS, *BUILDS, *REQUIREMENTS)
+EVERYTHING = {
+    "MGE_PLASMA_MEMORY": "8GiB",
+    "MGE_DATALOADER_PLASMA_DEBUG": "1",
+    "MGB_SUBLINEAR_MEMORY_WORKERS": "123456789012345678901234567890",
+    "OMP_NUM_THREADS": "64,2",
+    "MKL_NUM_THREADS": "123456789012345678901234567890",
+    "MGE_FASTRUN_CACHE_DIR": "/cache",
+    "CUDA_CACHE_PATH": "/cache",
+    "TORCH_EXTENSIONS_DIR": "/cache",
+    "TRITON_CACHE_DIR": "/cache",
+    "MGB_JIT_WORKDIR": "/cache",
+    "NCCL_IB_HCA": "mlx5",
+    "BREVITAS_JIT": "1",
+    "BREVITAS_NATIVE_STE_BACKEND": "1",
+    "CXX": "clang++",
+    "CUDA_BIN_PATH": "/usr/local/cuda",
+}
+"""A setting for every rule."""
+PROFILE = '[requires]\nshared-memory = "4GiB"\npython = ">=3.8"\npackages = ["megengine<2"]'
 
 
-# Caches.
+def found(situation):
+    """All findings of these topics."""
+    return [finding for check in CHECKS for finding in check(situation)]
 
 
-@pytest.mark.parametrize("path", ["file", "file/below", "file/far/below", "gone/below"])
-def test_a_cache_that_cannot_be_created_is_an_error(project, path):
-    project.write("file", "")
-    (project.folder / "gone").symlink_to("nowhere")
-    (finding,) = caches(project.resolve(sets=((CACHE, path),)))
-    assert (finding.severity, finding.code, finding.names) == ("error", "cache.blocked", (CACHE,))
-    assert (finding.remedy, finding.place) == (f"--unset {CACHE}", "--set")
+def test_of_an_unknown_host_only_the_requirements_are_mentioned(situation):
+    situation.project.profile("p", PROFILE)
+    findings = found(situation("p", sets=tuple(EVERYTHING.items()), installed={"megengine": "1.13.0"}))
+    assert [(finding.severity, finding.code) for finding in findings] == [("warning", "requires.unchecked")]
 
 
-@pytest.mark.parametrize("path", [".", "new", "new/far/below", ".mgelaunch"])
-def test_a_cache_that_exists_or_can_be_created_is_fine(project, path):
-    assert list(caches(project.resolve(sets=((CACHE, path),)))) == []
+def test_settings_that_are_wrong_or_of_strangers_make_no_check_raise(situation):
+    for text in ("", "-1", "1e9", "9" * 5000, "\u0663", "~", "much", "x\0y"):
+        found(situation(sets=tuple((name, text) for name in EVERYTHING), ranks=2))
+        found(situation(shell=dict.fromkeys(EVERYTHING, text)))
 
 
-def test_without_a_cache_there_is_nothing_to_check(project):
-    assert list(caches(project.resolve(unsets=(CACHE,)))) == []
+FACTS = st.from_type(HostFacts).filter(lambda facts: facts.cpus.quota is None or isfinite(facts.cpus.quota.cpus))
+PLACES = st.builds(
+    Place,
+    st.just("/cache"),
+    st.sampled_from(["", "/", "/cache", "/cache/x"]),
+    st.sampled_from(["", "/ is not writable"]),
+    st.sampled_from(["", "nfs", "tmpfs"]),
+    *[st.none() | st.booleans()] * 2,
+    *[st.none() | st.integers()] * 2,
+    st.lists(st.text()).map(tuple),
+)
 
 
-# Processors.
+def test_no_facts_make_a_check_raise_and_every_finding_can_be_shown(situation):
+    situation.project.profile("p", PROFILE)
+    sets = tuple(EVERYTHING.items())
+    jobs = [situation(), situation("p", sets=sets), situation("p", sets=sets, ranks=2, local_ranks=3)]
 
-
-@pytest.mark.parametrize(("workers", "cpus", "refused"), [(32, 8, False), (33, 8, True), (5, 1, True), (4, 1, False)])
-def test_more_workers_than_four_times_the_cpus_are_an_error(project, workers, cpus, refused):
-    findings = list(processors(project.resolve(sets=((WORKERS, str(workers)),)), cpus=cpus))
-    assert [(f.severity, f.code, f.names, f.place) for f in findings] == (
-        [("error", "cpu.workers", (WORKERS,), "--set")] if refused else []
+    @given(
+        facts=FACTS,
+        place=PLACES,
+        placement=st.from_type(Placement),
+        version=st.sampled_from(["1.13.0", "12.0", "21.0.0rc1"]),
+        bound=st.booleans(),
+        thorough=st.booleans(),
     )
+    def holds(facts, place, placement, version, bound, thorough):
+        for job in jobs:
+            findings = found(
+                job._replace(
+                    facts=facts._replace(storage=(place,)),
+                    placements=(placement,) * len(job.ranks),
+                    installed=lambda names: dict.fromkeys(names, version),
+                    python="3.10",
+                    bound=bound,
+                    thorough=thorough,
+                )
+            )
+            for finding in findings:
+                assert finding.message
+                assert finding.code.count(".") == 1
+                assert (finding.about == "host") <= (finding.severity == "info")
+
+    holds()
 
 
-@pytest.mark.parametrize("said", [(), ((WORKERS, "many"),)], ids=["not set", "wrong"])
-def test_workers_that_are_not_set_or_wrong_are_not_counted(project, said):
-    assert list(processors(project.resolve(sets=said), cpus=1)) == []
+def test_a_setting_of_each_kind_of_directory_is_to_be_measured(situation):
+    names = ["MGE_FASTRUN_CACHE_DIR", "CUDA_CACHE_PATH", "TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR"]
+    names += ["TRITON_CACHE_DIR", "MGE_CUSTOM_OP_DIR", "MGB_JIT_WORKDIR"]
+    job = situation(sets=tuple((name, f"/caches/{name}") for name in names))
+    assert sorted(cache_directories(job.resolution)) == sorted(f"/caches/{name}" for name in names)
 
 
-def test_what_is_suggested_for_too_many_workers_is_not_too_many(project):
-    (finding,) = processors(project.resolve(sets=((WORKERS, "1000"),)), cpus=32)
-    name, _, text = finding.remedy.removeprefix("-e ").partition("=")
-    assert list(processors(project.resolve(sets=((name, text),)), cpus=32)) == []
-
-
-# Requirements.
+# Requirements of the target.
 
 INSTALLED = {"megengine": "1.13.0", "torch": "2.9.1+cu128", "my-tool": "2.0rc1"}
 
 
-def required(project, lines, python="3.10.13"):
-    project.profile("p", f"[requires]\n{lines}")
-    layers = project.resolve("p").layers
-    assert layers.findings == ()
-    found = requirements(layers.requires, python, lambda names: {n: v for n, v in INSTALLED.items() if n in names})
-    return [(finding.severity, finding.code, finding.place) for finding in found]
+def required(situation, lines, python="3.10.13"):
+    situation.project.profile("p", f"[requires]\n{lines}")
+    job = situation("p", python=python, installed=INSTALLED)
+    assert job.resolution.layers.findings == ()
+    findings = [finding for check in REQUIREMENTS for finding in check(job)]
+    return [(finding.severity, finding.code, finding.place) for finding in findings]
 
 
 @pytest.mark.parametrize(
@@ -74,10 +129,12 @@ def required(project, lines, python="3.10.13"):
         ('packages = ["megengine>=1.13,<2", "MegEngine", "torch>=2.9"]', ""),
         ('packages = ["my_tool>=1", "My.Tool"]', ""),
         ('mgelaunch = ">=1.0"', ""),
+        ('device-memory = "6GiB"', ""),
+        ('host-memory = "6GiB"', ""),
     ],
 )
-def test_what_the_target_meets_is_silent(project, lines, python):
-    assert required(project, lines, python) == []
+def test_what_the_target_meets_and_what_the_host_must_meet_is_silent(situation, lines, python):
+    assert required(situation, lines, python) == []
 
 
 @pytest.mark.parametrize(
@@ -90,8 +147,8 @@ def test_what_the_target_meets_is_silent(project, lines, python):
     ],
 )
 @pytest.mark.parametrize("python", ["3.10.13", "3.10"])
-def test_what_it_does_not_meet_is_an_error_with_its_line(project, lines, code, python):
-    ((severity, said, place),) = required(project, lines, python)
+def test_what_it_does_not_meet_is_an_error_with_its_line(situation, lines, code, python):
+    ((severity, said, place),) = required(situation, lines, python)
     assert (severity, said) == ("error", code)
     assert place.startswith(".mgelaunch/p.toml:2:")
 
@@ -101,17 +158,15 @@ def test_what_it_does_not_meet_is_an_error_with_its_line(project, lines, code, p
     [
         pytest.param('python = ">=3.8"', "", id="a python without a version"),
         pytest.param('python = ">=3.10.5"', "3.10", id="a python of which only the minor version is known"),
-        pytest.param('device-memory = "6GiB"', "3.10", id="a size"),
-        pytest.param('host-memory = "6GiB"', "3.10", id="another size"),
     ],
 )
-def test_what_cannot_be_judged_is_a_warning(project, lines, python):
-    assert [said[:2] for said in required(project, lines, python)] == [("warning", "requires.unchecked")]
+def test_what_cannot_be_judged_is_a_warning(situation, lines, python):
+    assert [said[:2] for said in required(situation, lines, python)] == [("warning", "requires.unchecked")]
 
 
-def test_each_package_is_judged_on_its_own_line(project):
+def test_each_package_is_judged_on_its_own_line(situation):
     lines = 'packages = [\n  "brevitas",\n  "megengine",\n  "torch<2",\n]'
-    assert required(project, lines) == [
+    assert required(situation, lines) == [
         ("error", "requires.package", ".mgelaunch/p.toml:3:3"),
         ("error", "requires.package", ".mgelaunch/p.toml:5:3"),
     ]

@@ -7,7 +7,7 @@ import pytest
 from mgelaunch.environment.source import Source
 from mgelaunch.finding import Finding
 from mgelaunch.launch.command import Command
-from mgelaunch.launch.plan import plan_one
+from mgelaunch.launch.plan import plan
 from mgelaunch.report.document import document
 from mgelaunch.target.interpreter import Interpreter
 
@@ -18,9 +18,9 @@ DTR, STATIC = "MEGENGINE_DTR_EVICTION_THRESHOLD", "MEGENGINE_INPUT_NODE_USE_STAT
 
 def shown(resolution, interpreter=PYTHON, command=COMMAND, findings=None, *, mask=True):
     """The document as a program reads it."""
-    plan = plan_one(command, "/cwd", resolution.exported)
+    planned = plan(command, "/cwd", [resolution.exported])
     findings = resolution.findings if findings is None else findings
-    return json.loads(json.dumps(document(resolution, interpreter, plan, findings, mask=mask)))
+    return json.loads(json.dumps(document([resolution], interpreter, planned, findings, mask=mask)))
 
 
 def settings(document):
@@ -43,6 +43,7 @@ def test_the_shape(project):
             "argv": ["/env/bin/python", "train.py", "-b", "64"],
             "cwd": "/cwd",
             "environment": {STATIC: None, "OURS": "1"},
+            "cpus": None,
         }
     ]
     assert all(setting.keys() >= SETTING for setting in told["settings"])

@@ -284,7 +284,10 @@ def test_a_required_size_is_read_to_bytes(value, amount):
 
 
 LAUNCH_CASES = {
-    "nproc-per-node": ({"4": 4, "'gpu'": "gpu", "'cpu'": "cpu"}, ["0", "'4'", "true", "'all'", "1.0"]),
+    "nproc-per-node": (
+        {"4": 4, "'gpu'": "gpu", "'cpu'": "cpu", "'auto'": "auto"},
+        ["0", "1025", "'4'", "true", "'all'", "1.0"],
+    ),
     "nnodes": ({"2": 2}, ["0", "'2'", "'1:4'"]),
     "node-rank": ({"0": 0}, ["-1", "false"]),
     "master-addr": ({"'node0'": "node0"}, ["1", "''"]),
@@ -295,7 +298,7 @@ LAUNCH_CASES = {
     "join-timeout": ({"'5min'": 300.0}, ["300", "'300'"]),
     "grace": ({"'10s'": 10.0, "'0s'": 0.0, "'500 ms'": 0.5}, ["10", "'10'", "'ten seconds'"]),
     "time-limit": ({"'2h'": 7200.0, "'1.5d'": 129600.0}, ["'2 weeks'", "true"]),
-    "bind-cpus": ({"true": True, "false": False}, ["1", "'true'"]),
+    "bind-cpus": ({"'cores'": "cores", "'none'": "none"}, ["true", "1", "'socket'"]),
     "cluster": ({"'slurm'": "slurm"}, ["true"]),
     "device": ({"'gpu'": "gpu"}, ["0"]),
     "gpu-ids": ({"'4-7'": "4-7"}, ["0", "[0]"]),

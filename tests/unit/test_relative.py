@@ -1,13 +1,10 @@
 """Relative values: a share of a total, a path from a folder; and the totals that this host can tell."""
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mgelaunch.environment.relative import absolute, share
-from mgelaunch.host.totals import measure
 
 
 @pytest.mark.parametrize(
@@ -55,24 +52,3 @@ def test_the_ranks_together_never_get_more_than_the_total(percent, total, sharer
 )
 def test_a_path_is_made_absolute_from_its_folder_and_home_is_written_out(written, gets):
     assert absolute(written, "/project", "/home/me") == gets
-
-
-def none(_):
-    """Nothing is set."""
-
-
-def test_cpus_are_those_that_the_job_may_use():
-    usable = len(os.sched_getaffinity(0))
-    assert measure("cpus", none).amount <= usable
-    assert measure("cpus", none).label.endswith("CPU" if measure("cpus", none).amount == 1 else "CPUs")
-
-
-@pytest.mark.parametrize("device", ["cpu0", "cpux", "multithread2"])
-def test_the_device_memory_of_a_job_on_the_cpu_is_the_hosts(device):
-    total = measure("device-memory", {"MGE_DEFAULT_DEVICE": device}.get)
-    assert total.label == f"{total.amount / (1 << 30):.1f} GiB of host memory"
-
-
-@pytest.mark.parametrize("hidden", ["", "-1"])
-def test_a_job_that_sees_no_card_runs_on_the_cpu(hidden):
-    assert "host memory" in measure("device-memory", {"CUDA_VISIBLE_DEVICES": hidden}.get).label

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from mgelaunch.catalogue import CATALOGUE
-from mgelaunch.catalogue.kinds import Total
+from mgelaunch.catalogue.kinds import Total, Unmeasured
 from mgelaunch.environment.flags import IMPLYING, implied
 from mgelaunch.environment.source import Source
 
@@ -37,6 +37,7 @@ def ids(source):
 
 def unmeasured(*_):
     """The measure of a host that tells nothing."""
+    return Unmeasured()
 
 
 def layers(sources=ALL):
@@ -190,10 +191,31 @@ def test_the_total_may_depend_on_the_device_that_the_job_gets(project):
     """A percentage in a profile is of the device that the command line chooses."""
     project.profile("p", f'[env]\n{DTR} = "50%"\nMGE_DEFAULT_DEVICE = "gpu0"')
 
-    def measure(_, effective):
-        return Total({"cpu1": 100 << 20}[effective("MGE_DEFAULT_DEVICE")], "host memory")
+    def measure(_, views, own):
+        return Total({"cpu1": 100 << 20}[views[own]("MGE_DEFAULT_DEVICE")], "host memory")
 
     assert project.resolve("p", sets=(("MGE_DEFAULT_DEVICE", "CPU1"),), measure=measure).get(DTR) == str(50 << 20)
+
+
+def test_why_a_total_is_not_known_is_said_with_what_helps(project):
+    def mixed(*_):
+        return Unmeasured("the cards differ", "-e CUDA_DEVICE_ORDER=PCI_BUS_ID")
+
+    (finding,) = project.resolve(sets=((DTR, "80%"),), measure=mixed).findings
+    assert finding.message.endswith("of device memory, which cannot be measured here: the cards differ")
+    assert finding.remedy == f"-e CUDA_DEVICE_ORDER=PCI_BUS_ID  or  -e {DTR}=8GiB"
+
+
+def test_a_total_may_depend_on_what_the_other_ranks_get(project):
+    """One percentage of a card is shared by the ranks whose templates come to the same card."""
+    project.profile("p", f'[env]\n{DTR} = "50%"\n[rank.env]\nMGE_DEFAULT_DEVICE = "gpu{{local_rank}}"')
+    mates = tuple({"local_rank": str(rank)} for rank in range(3))
+
+    def measure(_, views, own):
+        return Total(200 << 20, " ".join(view("MGE_DEFAULT_DEVICE") for view in views) + f" of {own}")
+
+    setting = project.resolve("p", measure=measure, placeholders=mates[2], mates=mates).settings[DTR]
+    assert setting.base == "50% of gpu0 gpu1 gpu2 of 2"
 
 
 # Paths.

@@ -4,7 +4,7 @@ import pytest
 
 from mgelaunch.environment.source import Source
 from mgelaunch.launch.command import Command
-from mgelaunch.launch.plan import plan_one
+from mgelaunch.launch.plan import plan
 from mgelaunch.report.explain import explanation
 from mgelaunch.report.table import columns, dry_run
 from mgelaunch.report.text import width
@@ -15,8 +15,8 @@ DTR, LEVEL = "MEGENGINE_DTR_EVICTION_THRESHOLD", "MEGENGINE_LOGGING_LEVEL"
 
 
 def shown(resolution, interpreter=PYTHON, command=None):
-    plan = plan_one(command, "/cwd", resolution.exported)
-    return dry_run(resolution, interpreter, "3.10.13, megengine 1.13.0", plan, resolution.findings)
+    planned = plan(command, "/cwd", [resolution.exported])
+    return dry_run([resolution], interpreter, "3.10.13, megengine 1.13.0", planned, resolution.findings)
 
 
 def rows(text):
@@ -31,6 +31,20 @@ def explained(resolution, name):
 
 
 # The dry-run.
+
+
+def test_what_differs_between_ranks_is_marked_and_shown_side_by_side(project):
+    project.profile("p", '[env]\nOURS = "1"\n[rank.env]\nMGE_DEFAULT_DEVICE = "gpu{local_rank}"')
+    ranks = [project.resolve("p", placeholders={"local_rank": str(rank)}) for rank in range(6)]
+    planned = plan(None, "/cwd", [rank.exported for rank in ranks], [(rank,) for rank in range(6)], supervised=True)
+    text = dry_run(ranks, PYTHON, "", planned, ())
+    told = rows(text)
+    assert told["OURS"][0] == " "
+    assert told["MGE_DEFAULT_DEVICE"] == (
+        "*",
+        ["gpu0", "|", "gpu1", "|", "gpu2", "|", "gpu3", "|", "...", "p:4", "import"],
+    )
+    assert text.splitlines()[2] == "start   6 ranks here, supervised; on CPUs 0 | 1 | 2 | 3 | ..."
 
 
 def test_it_says_which_python_and_which_command(project):

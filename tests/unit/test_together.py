@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from mgelaunch.checks.together import together
+from mgelaunch.environment.source import Source
 
 AUTO, DROP, PATH = "MEGENGINE_DTR_AUTO_DROP", "MEGENGINE_ENABLE_DROP", "MEGENGINE_RECORD_COMPUTING_PATH"
 SIZE = "MEGENGINE_DTR_EVICTION_THRESHOLD"
@@ -141,6 +142,22 @@ def test_the_layer_of_a_setting_does_not_matter(project):
     project.profile("p", f'[env]\n{CATCH} = {{ default = "0" }}')
     assert [finding.code for finding in together(project.resolve("p"))] == ["together.worker"]
     assert found(project, {CATCH: "0"}) == list(together(project.resolve(shell={CATCH: "0"})))
+
+
+@pytest.mark.parametrize(
+    ("source", "codes"),
+    [
+        (Source.DERIVED, []),
+        (Source.SHELL, ["together.threads"]),
+        (Source.PROFILE, ["together.threads"]),
+        (Source.FLAG, ["together.threads"]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_threads_that_nobody_chose_are_not_held_against_those_that_somebody_did(project, source, codes):
+    resolution = project.stack({source: {OMP: "4"}, Source.SET: {MKL: "8"}})
+    assert (resolution.get(OMP), resolution.get(MKL)) == ("4", "8")
+    assert [finding.code for finding in together(resolution)] == codes
 
 
 WRONG = {
