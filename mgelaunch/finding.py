@@ -1,5 +1,6 @@
 """What mgelaunch has to say about a setting, a file or a target: one frozen noun for every layer."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 Severity = Literal["error", "warning", "info"]
@@ -26,3 +27,16 @@ class Finding(NamedTuple):
     def as_error(self) -> "Finding":
         """The same finding under ``--strict``."""
         return self._replace(severity="error") if self.severity == "warning" else self
+
+
+_OR = "  or  "
+
+
+def either(remedies: Iterable[str]) -> str:
+    """Several remedies as one text, without the empty ones."""
+    return _OR.join(dict.fromkeys(filter(None, remedies)))
+
+
+def alternatives(remedy: str) -> list[str]:
+    """The remedies that `either` joined."""
+    return remedy.split(_OR)

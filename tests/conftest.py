@@ -52,18 +52,29 @@ UNSHARE = ["unshare", "-m", "--propagation", "private"]
 
 
 @pytest.fixture(scope="session")
-def need():
-    """A function that skips the test when one of the `MEANS` is missing."""
+def lack(request):
+    """A function that ends the test because something is missing: a failure when --require names it, else a skip."""
+    required = request.config.getoption("--require").split(",")
 
-    def skip(name):
-        if why := missing(name):
-            pytest.skip(why)
+    def end(name, why):
+        (pytest.fail if name in required else pytest.skip)(why)
 
-    return skip
+    return end
 
 
 @pytest.fixture(scope="session")
-def namespace(need):
+def need(lack):
+    """A function that ends the test when one of the `MEANS` is missing."""
+
+    def look(name):
+        if why := missing(name):
+            lack(name, why)
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def unshare(need):
     """The words before a command that give it a mount namespace of its own."""
     need("namespaces")
     return UNSHARE

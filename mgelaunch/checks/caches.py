@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import shown
 from mgelaunch.environment.resolve import Resolution
-from mgelaunch.environment.source import Source
-from mgelaunch.finding import Finding, Severity
+from mgelaunch.finding import Finding, Severity, either
+from mgelaunch.host.amounts import shown
 from mgelaunch.host.facts import Place
 
 _SHARED_CACHES, _HOME = "XDG_CACHE_HOME", "HOME"
@@ -224,25 +223,19 @@ def _about(cache: _Cache, situation: Situation, severity: Severity, code: str, m
     own = f"-e {name}=/var/tmp/$USER-{name.lower().replace('_', '-')}"
     if not cache.said:
         return Finding("info", code, message, (), own, about="job" if severity == "info" else "host")
-    unset = "" if cache.name == _SHARED_CACHES else _unsetting(cache.name, situation)
-    remedy = "" if severity == "info" else "  or  ".join(filter(None, (unset, own)))
+    unset = "" if cache.name == _SHARED_CACHES else f"--unset {cache.name}"
+    remedy = "" if severity == "info" else either((unset, own))
     return Finding(severity, code, message, (cache.name,), remedy, situation.place(cache.name))
 
 
 def _own_workdir(situation: Situation) -> str:
     """The remedy: MegEngine's default, a new directory for each process, or else one that can be created."""
-    options = [_unsetting(_WORKDIR, situation)]
+    options = [f"--unset {_WORKDIR}"]
     if situation.local_ranks > 1:
         options.append(f'in [rank.env]: {_WORKDIR} = "/var/tmp/mgbjit-{{run_id}}-{{rank}}"')
     else:
         options.append(f"-e {_WORKDIR}=/var/tmp/$USER-mgbjit")
-    return "  or  ".join(filter(None, options))
-
-
-def _unsetting(name: str, situation: Situation) -> str:
-    """The option that takes the setting away; empty for one of ``--set``, beside which it is a usage error."""
-    winner = situation.resolution.settings[name].winner
-    return "" if winner.source is Source.SET else f"--unset {name}"
+    return either(options)
 
 
 CACHES: tuple[Check, ...] = (blocked, remote, fleeting, unwritable, full, jit_workdir, shared_workdir)

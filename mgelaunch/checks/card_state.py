@@ -13,8 +13,6 @@ from mgelaunch.checks.cards import (
     asks_for_card,
     called,
     choose,
-    either,
-    many,
     needed,
     offered,
     on_purpose,
@@ -23,8 +21,8 @@ from mgelaunch.checks.cards import (
     used,
 )
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import shown
-from mgelaunch.finding import Finding, Severity
+from mgelaunch.finding import Finding, Severity, either
+from mgelaunch.host.amounts import counted, shown
 from mgelaunch.host.facts import Card, Devices
 from mgelaunch.host.placement import Placement
 from mgelaunch.host.visible import Unit
@@ -57,7 +55,7 @@ def libcuda(situation: Situation) -> Iterator[Finding]:
     devices = situation.facts.devices
     if devices is not None and devices.libcuda is False and used(situation):
         outcome = "fails at its first tensor" if asks_for_card(situation) else "computes on the CPU without a word"
-        there = many(len(devices.cards), "GPU")
+        there = counted(len(devices.cards), "GPU")
         message = f"libcuda.so.1 is not found though this host has {there}, so MegEngine {outcome}"
         yield Finding("warning", "dev.libcuda", message, (), place_on(situation, "cpu0"))
 

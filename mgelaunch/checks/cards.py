@@ -1,21 +1,21 @@
 """Which cards a job sees and computes on, whether anybody asked for them, and options that choose others."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from mgelaunch.checks.situation import Situation
 from mgelaunch.environment.resolve import Resolution, Setting
-from mgelaunch.environment.source import Source
+from mgelaunch.environment.source import INHERITED, Source
 from mgelaunch.host.facts import Card, Devices
 from mgelaunch.host.placement import Placement
+from mgelaunch.host.totals import DEVICE_NAMES
 from mgelaunch.host.visible import Unit, Visible, visible
 
-DEVICE, LIST, ORDER = "MGE_DEFAULT_DEVICE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+DEVICE, LIST, ORDER = DEVICE_NAMES
 THRESHOLD = "MEGENGINE_DTR_EVICTION_THRESHOLD"
 DROP = "MEGENGINE_DTR_AUTO_DROP"
 RESERVE = "MGB_CUDA_RESERVE_MEMORY"
-INHERITED = frozenset({Source.SHELL, Source.KEPT})
 _SCHEDULERS = (("SLURM_JOB_ID", "Slurm"), ("PBS_JOBID", "PBS"), ("LSB_JOBID", "LSF"))
 """Variables that tell of an allocation, and whose it is."""
 
@@ -179,13 +179,3 @@ def place_on(situation: Situation, device: str) -> str:
 def _has_last_word(situation: Situation, *names: str) -> bool:
     settings = [situation.resolution.settings.get(name) for name in names]
     return any(setting is not None and setting.winner.source >= Source.SET for setting in settings)
-
-
-def many(number: int, noun: str) -> str:
-    """``1 GPU``, ``2 GPUs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def either(remedies: Iterable[str]) -> str:
-    """Alternatives as findings show them."""
-    return "  or  ".join(dict.fromkeys(remedy for remedy in remedies if remedy))

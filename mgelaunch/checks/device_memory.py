@@ -19,9 +19,9 @@ from mgelaunch.checks.cards import (
     views,
 )
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import pasted, shown
 from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding, Severity
+from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import Devices
 from mgelaunch.host.files import whole
 from mgelaunch.host.visible import Unit, visible
@@ -149,7 +149,7 @@ def _required(situation: Situation, requirement: Requirement, wanted: int) -> It
     asked = f"the profile requires {shown(wanted)} on each card"
     kinds = {placement.kind for placement in situation.placements}
     if kinds & {"cpu", "absent"}:
-        remedy = _onto_cards(situation, wanted) if kinds == {"cpu"} else ""
+        remedy = (_onto_cards(situation, wanted) if kinds == {"cpu"} else "") or "--ignore requires.device-memory"
         message = f"{asked}, and this job uses no card"
         yield Finding("error", "requires.device-memory", message, (), remedy, requirement.place)
         return
@@ -157,7 +157,7 @@ def _required(situation: Situation, requirement: Requirement, wanted: int) -> It
     for units in candidates:
         if units and all(unit.total is not None and unit.total < wanted for unit in units):
             message = f"{asked}, and {called(units[0])} has {shown(units[0].total or 0)}"
-            remedy = _larger(situation, wanted)
+            remedy = _larger(situation, wanted) or "--ignore requires.device-memory"
             yield Finding("error", "requires.device-memory", message, (), remedy, requirement.place)
             return
     totals = [unit.total for units in candidates for unit in units]

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from mgelaunch.checks.card_state import CARD_STATE
 from mgelaunch.checks.cards import (
     DEVICE,
-    INHERITED,
     LIST,
     ORDER,
     View,
     asks_for_card,
     because,
     choose,
-    either,
     is_confined,
-    many,
     offered,
     place_on,
     scheduler,
@@ -23,8 +20,9 @@ from mgelaunch.checks.cards import (
     views,
 )
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.environment.source import Source
-from mgelaunch.finding import Finding, Severity
+from mgelaunch.environment.source import INHERITED, Source
+from mgelaunch.finding import Finding, Severity, either
+from mgelaunch.host.amounts import counted
 from mgelaunch.host.facts import Devices
 from mgelaunch.host.visible import visible
 
@@ -49,7 +47,7 @@ def _processor(situation: Situation, device: str) -> Iterator[Finding]:
     online = situation.facts.cpus.online
     match = re.match(r"cpu([0-9]{1,9})", device)
     if match and online is not None and int(match[1]) >= online:
-        message = f"{DEVICE} is {device}, and this host has {many(online, 'CPU')}; MegEngine takes any number"
+        message = f"{DEVICE} is {device}, and this host has {counted(online, 'CPU')}; MegEngine takes any number"
         yield _unfit(situation, "info", message, "cpu0")
 
 
@@ -95,7 +93,7 @@ def _absent(situation: Situation, view: View) -> Finding:
     devices, count = situation.facts.devices or Devices(), len(view.seen.units)
     names = (DEVICE, LIST) if because(view.rank) else (DEVICE,)
     if count:
-        there = f"{many(count, 'GPU')} {'is' if count == 1 else 'are'} visible, {_span(count)}{because(view.rank)}"
+        there = f"{counted(count, 'GPU')} {'is' if count == 1 else 'are'} visible, {_span(count)}{because(view.rank)}"
         remedy = place_on(situation, "gpu0")
     else:
         none = "this host has no GPU" if not devices.cards and devices.source != "unknown" else "no GPU is visible"
@@ -120,7 +118,7 @@ def rank_count(situation: Situation) -> Iterator[Finding]:
             (f"-n {cards}" if several else "", choose(situation, enough) if len(enough) == ranks else ""),
         ) or place_on(situation, "gpu0")
         severity: Severity = "error" if _by_rank(view) else "warning"
-        message = f"{ranks} ranks, {many(cards, 'visible GPU')}{because(view.rank)}"
+        message = f"{ranks} ranks, {counted(cards, 'visible GPU')}{because(view.rank)}"
         names = tuple(name for name in (DEVICE, LIST) if view.rank.get(name) is not None)
         place = situation.place(LIST) or situation.place(DEVICE)
         yield Finding(severity, "dev.count", message, names, remedy, place)
@@ -161,7 +159,7 @@ def visible_list(situation: Situation) -> Iterator[Finding]:
             yield from _no_card_for_list(situation, view)
         elif view.seen.dropped and (_missing(view, text, devices) or not text[0].isdigit()):
             left = len(view.seen.units)
-            sees = many(left, "card") if left else "none"
+            sees = counted(left, "card") if left else "none"
             message = f"CUDA ignores {view.seen.dropped}{because(view.rank)}, and sees {sees}"
             severity = _severity(situation, view, missing=bool(_missing(view, text, devices)) or not left)
             remedy = _kept(situation, view, text, devices)

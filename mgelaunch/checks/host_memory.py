@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from mgelaunch.checks.cards import used
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import pasted, shown
 from mgelaunch.environment.profile import Requirement
-from mgelaunch.finding import Finding
+from mgelaunch.finding import Finding, either
+from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import Memory
 from mgelaunch.host.files import whole
 
 _PLASMA = "MGE_PLASMA_MEMORY"
 _LOW = 1 << 30
+"""Bytes that are little on a host; in a small container half of what there is counts in their place."""
 _DEFAULT_STORE = 4 << 30
 
 
@@ -58,13 +59,14 @@ def _origin(memory: Memory, bound: int) -> str:
 
 
 def _more(memory: Memory, wanted: int) -> str:
-    """How to ask for more, where it is known who sets the limit."""
+    """How to ask for more, where it is known who sets the limit; else how to start all the same."""
     megabytes = -(-wanted // (1 << 20))
-    if memory.limit is None or (memory.total is not None and wanted > memory.total):
-        return ""
-    if memory.limit.source.startswith("SLURM"):
+    beyond = memory.limit is None or (memory.total is not None and wanted > memory.total)
+    if not beyond and memory.limit and memory.limit.source.startswith("SLURM"):
         return f"sbatch --mem={megabytes}M"
-    return f"docker run --memory={megabytes}m" if "docker" in memory.limit.level else ""
+    if not beyond and memory.limit and "docker" in memory.limit.level:
+        return f"docker run --memory={megabytes}m"
+    return "--ignore mem.limit"
 
 
 def throttled(situation: Situation) -> Iterator[Finding]:
@@ -87,8 +89,12 @@ def low(situation: Situation) -> Iterator[Finding]:
     """Little memory left for anybody."""
     memory = situation.facts.memory
     bound = _bound(memory)
-    if memory.available is not None and bound is not None and memory.available < max(_LOW, bound // 10):
-        message = f"{shown(memory.available)} of {shown(bound)} of host memory is available now"
+    if (
+        memory.available is not None
+        and bound is not None
+        and memory.available < max(min(_LOW, bound // 2), bound // 10)
+    ):
+        message = f"{shown(memory.available)} of the {shown(bound)} that this job may have is available now"
         yield Finding("info", "mem.low", message, about="host")
 
 
@@ -120,7 +126,7 @@ def store_mapping(situation: Situation) -> Iterator[Finding]:
     if limit is None or limit.soft is None or size <= limit.soft or (setting is not None and setting.wrong):
         return
     smaller = f"-e {_PLASMA}={pasted(limit.soft // 2)}" if limit.soft >= 4 << 20 else ""
-    remedy = "  or  ".join(filter(None, (smaller, "ulimit -v unlimited" if limit.hard is None else "")))
+    remedy = either((smaller, "ulimit -v unlimited" if limit.hard is None else ""))
     bound = f"ulimit -v allows each process {shown(limit.soft)} of address space"
     if store is not None:
         message = f"{bound}, and a plasma store maps all {shown(size)} of {_PLASMA}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import shown
 from mgelaunch.finding import Finding
+from mgelaunch.host.amounts import shown
 from mgelaunch.host.facts import Rlimit
 from mgelaunch.host.files import whole
 

@@ -7,9 +7,9 @@ whatever room there is, and its workers die when the room is used up (measured o
 from collections.abc import Iterator
 
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.checks.sizes import pasted, shown
 from mgelaunch.environment.profile import Requirement
-from mgelaunch.finding import Finding
+from mgelaunch.finding import Finding, either
+from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import SharedMemory
 from mgelaunch.host.files import whole
 
@@ -51,7 +51,7 @@ def size(situation: Situation) -> Iterator[Finding]:
         'only DataLoader workers (num_workers > 0) use it, and these workers would die with "Bus error"'
     )
     docker = f"docker run --shm-size={-(-need * 10 // (8 << 30))}g"
-    remedy = "  or  ".join(filter(None, (_smaller(situation), docker)))
+    remedy = either((_smaller(situation), docker))
     expected, chosen = _profile_expects(situation), _is_set(situation, _MEMORY)
     finding = _about_shared_memory("shm.size", message, remedy, situation, relied=chosen or expected)
     # The default store is larger than most jobs need; one that somebody chose, for workers that are there, is meant.

@@ -13,7 +13,7 @@ from mgelaunch.environment.layers import Layers
 from mgelaunch.environment.library import project_root
 from mgelaunch.environment.resolve import Resolution, resolve
 from mgelaunch.errors import UsageError
-from mgelaunch.finding import Finding
+from mgelaunch.finding import Finding, alternatives, either
 from mgelaunch.host.cpus import share
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.files import Files
@@ -138,7 +138,7 @@ def _unavailable(job: Job) -> Iterable[Finding]:
     for key in job.layers.launch:
         if key.key not in _HONOURED and key.key != "nproc-per-node":
             message = f"[launch] {key.key} needs a supervisor of ranks, which this version does not have"
-            yield Finding("error", "launch.ranks", message, (), "", key.place)
+            yield Finding("error", "launch.ranks", message, (), f"without {key.key}", key.place)
 
 
 def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tuple[Finding, ...]:
@@ -157,12 +157,12 @@ def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tup
 
 def _possible(finding: Finding, assigned: Sequence[str]) -> Finding:
     """The finding without the advice to unset what --set sets: both together are a usage error."""
-    remedies = finding.remedy.split("  or  ")
+    remedies = alternatives(finding.remedy)
     possible = [text for text in remedies if not (text.startswith("--unset ") and text.split()[1] in assigned)]
     if len(possible) == len(remedies):
         return finding
     name = next(text for text in remedies if text not in possible).split()[1]
-    return finding._replace(remedy="  or  ".join(possible) or f"without -e {name}")
+    return finding._replace(remedy=either(possible) or f"without -e {name}")
 
 
 def _only_of_host(finding: Finding) -> bool:

@@ -8,10 +8,10 @@ from mgelaunch.catalogue.names import OUR_PREFIXES, is_portable, is_secret, near
 from mgelaunch.catalogue.variable import Variable
 from mgelaunch.environment.layers import Layers
 from mgelaunch.environment.settle import Settled, World, settle
-from mgelaunch.environment.source import Assignment, Source
+from mgelaunch.environment.source import INHERITED, Assignment, Source
 from mgelaunch.finding import Finding, Severity
 
-_UNNAMED = (Source.DOTENV, Source.SHELL, Source.KEPT)
+_UNNAMED = INHERITED | {Source.DOTENV}
 """Layers whose strange names are warned of only: the user did not name them on the command line."""
 
 
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
     @property
     def inherited(self) -> bool:
         """Whether the job gets it from the shell as it stands, so that nothing is to be exported."""
-        return self.winner.source in {Source.SHELL, Source.KEPT} and self.text == self.winner.text
+        return self.winner.source in INHERITED and self.text == self.winner.text
 
 
 class Resolution(NamedTuple):
@@ -111,7 +111,7 @@ def _strange_names(layers: Layers, allowed: frozenset[str]) -> Iterable[Finding]
             severity: Severity = "error" if named else "warning"
             message = f"{name} is read by nobody (--allow-unknown {name} accepts it); did you mean {meant}?"
             remedy = f"-e {meant}=..." if speaker.source is Source.SET else ""
-            if speaker.source in {Source.SHELL, Source.KEPT}:
+            if speaker.source in INHERITED:
                 remedy = f"--unset {name}"
             yield Finding(severity, "name.unknown", message, (name,), remedy, place)
         elif name.startswith(OUR_PREFIXES):

@@ -11,10 +11,8 @@ from mgelaunch.catalogue.places import Path
 from mgelaunch.catalogue.variable import Variable
 from mgelaunch.environment.profile import fill
 from mgelaunch.environment.relative import Effective, Measure, absolute, share
-from mgelaunch.environment.source import Assignment, Source
-from mgelaunch.finding import Finding
-
-_INHERITED = (Source.SHELL, Source.KEPT)
+from mgelaunch.environment.source import INHERITED, Assignment
+from mgelaunch.finding import Finding, either
 
 
 class World(NamedTuple):
@@ -50,13 +48,13 @@ def settle(assignment: Assignment, world: World, effective: Effective) -> Settle
         text = fill(text, world.placeholders)
     if text is None or variable is None or variable.kind.name == "dead":
         return Settled(text)
-    if assignment.source in _INHERITED and isinstance(variable.kind, Path) and variable.kind.several:
+    if assignment.source in INHERITED and isinstance(variable.kind, Path) and variable.kind.several:
         return Settled(text)  # a search path of the shell means what it says
     if not text.strip():
         return _empty(assignment, variable)
     reading = variable.kind.read(text.strip())
     settled = _bind(reading, assignment, variable, world, effective)
-    if settled.wrong or assignment.source not in _INHERITED or settled.text == text:
+    if settled.wrong or assignment.source not in INHERITED or settled.text == text:
         return settled
     if isinstance(reading, Unplaced) and not text.startswith(("~", "$")):
         return Settled(text if text.startswith("/") else settled.text)  # it means what it says
@@ -67,10 +65,12 @@ def _bind(reading: Reading, assignment: Assignment, variable: Variable, world: W
     match reading:
         case Value(text):
             return Settled(text)
+        case Unplaced(paths) if any("://" in path for path in paths):  # placed, its password would not be masked
+            return _wrong(assignment, "value.path", f"the value of {assignment.name} is a URL, and no path", "")
         case Unplaced(paths):
             folder = assignment.folder or world.cwd
             placed = [absolute(path, folder, world.home) for path in paths]
-            if assignment.source not in _INHERITED and (odd := _unplaceable(placed)):
+            if assignment.source not in INHERITED and (odd := _unplaceable(placed)):
                 return _wrong(assignment, "value.path", f"the value of {assignment.name} {odd}", "")
             return Settled(":".join(placed))
         case Relative():
@@ -122,14 +122,14 @@ def _unmeasured(assignment: Assignment, resource: Resource, why: Unmeasured) -> 
     message = f"{assignment.name} is a percentage of {resource.replace('-', ' ')}, which cannot be measured here{known}"
     wrong = _wrong(assignment, "value.unmeasured", message, _AMOUNTS[resource])
     if why.remedy and wrong.finding:
-        return wrong._replace(finding=wrong.finding._replace(remedy=f"{why.remedy}  or  {wrong.finding.remedy}"))
+        return wrong._replace(finding=wrong.finding._replace(remedy=either((why.remedy, wrong.finding.remedy))))
     return wrong
 
 
 def _empty(assignment: Assignment, variable: Variable) -> Settled:
     if variable.kind.name == "device_list":
         return Settled("")  # no device is visible
-    if assignment.source in _INHERITED:
+    if assignment.source in INHERITED:
         return Settled(None, finding=_replaced(assignment, None, variable))
     return _wrong(assignment, "value.empty", f"{assignment.name} is empty, which is not the same as unset", None)
 

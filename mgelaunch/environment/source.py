@@ -48,6 +48,10 @@ _LABELS = {
 }
 
 
+INHERITED = frozenset({Source.SHELL, Source.KEPT})
+"""The layers of the inherited environment."""
+
+
 class Assignment(NamedTuple):
     """One layer's word on one variable.
 

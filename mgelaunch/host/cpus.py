@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from mgelaunch.host.amounts import counted
 from mgelaunch.host.cgroups import cpu_quota
 from mgelaunch.host.facts import Cpus, Node
 from mgelaunch.host.files import Files, whole
@@ -53,16 +54,12 @@ def thread_share(cpus: Cpus, ranks: int) -> tuple[int, str] | None:
         return (granted, _quota(cpus)) if granted and limited else None
     if granted is not None and granted < cores:
         return max(1, granted // ranks), f"{_quota(cpus)} / {ranks}"
-    return max(1, cores // ranks), f"{_counted(cores, 'core' if cpus.cores else 'CPU')} / {ranks}"
+    return max(1, cores // ranks), f"{counted(cores, 'core' if cpus.cores else 'CPU')} / {ranks}"
 
 
 def _quota(cpus: Cpus) -> str:
     granted = round(cpus.quota.cpus, 2) if cpus.quota else 0
     return f"quota of {granted:g} {'CPU' if granted == 1 else 'CPUs'}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cores(files: Files, allowed: Sequence[int], nodes: Sequence[Node]) -> tuple[tuple[int, ...], ...]:

@@ -1,7 +1,7 @@
 """Asks NVIDIA's management library about the cards, and prints one line of JSON.
 
-This file is a program of its own, run by path with the folder of ``pynvml`` as its argument (`devices` starts it and
-reads the answer): a driver that hangs or crashes does so here. Every call is guarded by itself, so that one
+This file is a program of its own, run by path with the folder of ``pynvml`` as its argument (`nvml_answer` starts it
+and reads the answer): a driver that hangs or crashes does so here. Every call is guarded by itself, so that one
 which fails costs its own field only (null). The calls and their codes are those of NVML's API reference.
 """
 

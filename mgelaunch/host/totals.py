@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mgelaunch.catalogue.kinds import Resource, Total, Unmeasured
+from mgelaunch.host.amounts import counted, shown
 from mgelaunch.host.facts import Cpus, Devices, Memory, SharedMemory
 from mgelaunch.host.measure import Host
 from mgelaunch.host.placement import Placement, Wish, place
@@ -74,13 +75,13 @@ def _cpus(cpus: Cpus, ranks: int) -> Total | Unmeasured:
     if cpus.usable is None:
         return Unmeasured()
     quota = f" (quota of {cpus.quota.cpus:g})" if cpus.quota and cpus.usable < len(cpus.allowed) else ""
-    return Total(cpus.usable, f"{cpus.usable} {'CPU' if cpus.usable == 1 else 'CPUs'}{quota}", ranks)
+    return Total(cpus.usable, f"{counted(cpus.usable, 'CPU')}{quota}", ranks)
 
 
 def _shared_memory(mounted: SharedMemory | None, local_ranks: int) -> Total | Unmeasured:
     if mounted is None or mounted.size is None:
         return Unmeasured()
-    return Total(mounted.size, readable(mounted.size, " of /dev/shm"), local_ranks)
+    return Total(mounted.size, f"{shown(mounted.size)} of /dev/shm", local_ranks)
 
 
 def _host_memory(memory: Memory, local_ranks: int) -> Total | Unmeasured:
@@ -88,7 +89,7 @@ def _host_memory(memory: Memory, local_ranks: int) -> Total | Unmeasured:
     if bound is None:
         return Unmeasured("the device is a CPU, and host memory is not known")
     origin = f" ({bound.origin})" if bound.source else ""
-    return Total(bound.amount, readable(bound.amount, f" of host memory{origin}"), local_ranks)
+    return Total(bound.amount, f"{shown(bound.amount)} of host memory{origin}", local_ranks)
 
 
 def _device_memory(placement: Placement, wish: Wish, devices: Devices) -> Total | Unmeasured:
@@ -108,9 +109,4 @@ def _same_total(units: Sequence[Unit], sharers: int) -> Total | Unmeasured:
         why = "the cards differ, and which of them is gpu0 only CUDA knows"
         return Unmeasured(why, "-e CUDA_DEVICE_ORDER=PCI_BUS_ID")
     size = sizes.pop() if sizes else None
-    return Total(size, readable(size), sharers) if size else Unmeasured("the driver does not tell the card's memory")
-
-
-def readable(amount: int, what: str = "") -> str:
-    """Bytes for people."""
-    return f"{amount / (1 << 30):.1f} GiB{what}" if amount >= 1 << 30 else f"{amount >> 20} MiB{what}"
+    return Total(size, shown(size), sharers) if size else Unmeasured("the driver does not tell the card's memory")

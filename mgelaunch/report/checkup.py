@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mgelaunch.finding import Finding
+from mgelaunch.host.amounts import counted
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.report.host import Measured, host_lines
 from mgelaunch.report.text import escaped, padded
@@ -96,7 +97,7 @@ def _counts(
     warnings = sum(finding.severity == "warning" for finding in findings)
     quiet = [measured for name, measured in told if not _judged(by_topic[name])]
     fine = sum(measured.known for measured in quiet)
-    counts = (_number(errors, "error"), _number(warnings, "warning"), f"{fine} ok", f"{len(quiet) - fine} not checked")
+    counts = (counted(errors, "error"), counted(warnings, "warning"), f"{fine} ok", f"{len(quiet) - fine} not checked")
     return ", ".join(counts)
 
 
@@ -105,9 +106,5 @@ def _outcome(findings: Sequence[Finding], ranks: int) -> str:
     if any(finding.severity == "error" for finding in findings):
         return "`mgelaunch run` with these options would refuse."
     if ranks:
-        return f"The plan of {_number(ranks, 'rank')} holds, and this version does not start ranks."
+        return f"The plan of {counted(ranks, 'rank')} holds, and this version does not start ranks."
     return "`mgelaunch run` with these options would start."
-
-
-def _number(amount: int, noun: str) -> str:
-    return f"{amount} {noun}{'' if amount == 1 else 's'}"

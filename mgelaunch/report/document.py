@@ -5,7 +5,7 @@ from typing import Any
 
 from mgelaunch.catalogue.names import is_secret
 from mgelaunch.environment.resolve import Resolution, Setting
-from mgelaunch.environment.source import Assignment, Source
+from mgelaunch.environment.source import INHERITED, Assignment, Source
 from mgelaunch.finding import Finding
 from mgelaunch.launch.plan import Plan
 from mgelaunch.report.text import masked, masked_word
@@ -50,7 +50,7 @@ def worth_showing(resolution: Resolution) -> list[Setting]:
     return [
         setting
         for setting in resolution.settings.values()
-        if setting.variable is not None or setting.beaten or setting.winner.source not in {Source.SHELL, Source.KEPT}
+        if setting.variable is not None or setting.beaten or setting.winner.source not in INHERITED
     ]
 
 

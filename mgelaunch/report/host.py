@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from mgelaunch.checks.sizes import shown as size
+from mgelaunch.host.amounts import counted
+from mgelaunch.host.amounts import shown as size
 from mgelaunch.host.facts import Card, Devices, HostFacts, Rlimit
 
 
@@ -35,7 +36,7 @@ def _devices(facts: HostFacts) -> Measured:
 
 def _card(card: Card) -> str:
     memory = f" {size(card.total)}" if card.total else " of unknown memory"
-    divided = f" in {len(card.slices)} MIG {'slice' if len(card.slices) == 1 else 'slices'}" if card.mig else ""
+    divided = f" in {counted(len(card.slices), 'MIG slice')}" if card.mig else ""
     return f"{card.name or 'GPU'}{memory}{divided}"
 
 
@@ -78,7 +79,7 @@ def _cpus(facts: HostFacts) -> Measured:
         return _unknown("the CPUs of this job")
     parts = [f"{cpus.usable} usable of {cpus.online or len(cpus.allowed)}"]
     if cpus.cores:
-        parts.append(f"{len(cpus.cores)} physical {'core' if len(cpus.cores) == 1 else 'cores'}")
+        parts.append(counted(len(cpus.cores), "physical core"))
     if len(cpus.nodes) > 1:
         parts.append(f"{len(cpus.nodes)} NUMA nodes")
     if cpus.quota:

@@ -73,11 +73,11 @@ that the store has thrown out for the next one."""
 
 
 @pytest.fixture
-def namespace(world):
+def namespace(lack, world):
     """A part of this host with mounts and processes of its own, all of which end with the test."""
     wrapper = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
     if not (shutil.which("unshare") and shutil.which("nsenter")):
-        pytest.skip("there is no unshare and nsenter here, which make and enter namespaces")
+        lack("namespaces", "there is no unshare and nsenter here, which make and enter namespaces")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*wrapper, "cat"], **pipes) as holder:
         try:
@@ -86,7 +86,7 @@ def namespace(world):
         except BrokenPipeError:
             pass
         if holder.stdout.readline() != b"ready\n":
-            pytest.skip(f"a namespace cannot be made here: {holder.stderr.read().decode(errors='replace').strip()}")
+            lack("namespaces", f"none can be made here: {holder.stderr.read().decode(errors='replace').strip()}")
         (first,) = psutil.Process(holder.pid).children()
         yield Namespace(world, first.pid)
     # The kernel has ended every process of the namespace together with its first.
@@ -158,13 +158,13 @@ def text(ended):
 
 
 @pytest.fixture
-def python(megengine_python):
+def python(lack, megengine_python):
     """A Python whose MegEngine can have DataLoader workers."""
     found = subprocess.run(
         [megengine_python, "-W", "ignore", "-c", "import psutil, pyarrow.plasma"], capture_output=True, check=False
     )
     if found.returncode:
-        pytest.skip("MegEngine's DataLoader workers need psutil and pyarrow<12")
+        lack("megengine", "MegEngine's DataLoader workers need psutil and pyarrow<12")
     return megengine_python
 
 
@@ -273,12 +273,12 @@ def test_with_the_store_that_the_remedy_says_a_loader_runs_or_says_what_it_lacks
 
 
 @pytest.fixture
-def cgroup2(namespace):
+def cgroup2(lack, namespace):
     """A host with cgroup v2 alone."""
     namespace.run("umount", "-l", "/sys/fs/cgroup")
     ended = namespace.run("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
     if ended.returncode:
-        pytest.skip(f"cgroup v2 cannot be mounted here: {text(ended).strip()}")
+        lack("namespaces", f"cgroup v2 cannot be mounted here: {text(ended).strip()}")
     return namespace
 
 

@@ -480,7 +480,7 @@ def said(way, settings):
 
 
 @pytest.fixture(scope="session")
-def loader_works(megengine_python):
+def loader_works(lack, megengine_python):
     """DataLoader workers need pyarrow's plasma store, psutil and the files of cgroup v1."""
     if not os.path.exists("/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         pytest.skip("MegEngine's DataLoader workers read a file that this host, with cgroup v2, does not have")
@@ -488,7 +488,7 @@ def loader_works(megengine_python):
         [megengine_python, "-W", "ignore", "-c", "import psutil, pyarrow.plasma"], capture_output=True, check=False
     )
     if found.returncode:
-        pytest.skip("MegEngine's DataLoader workers need psutil and pyarrow<12")
+        lack("megengine", "MegEngine's DataLoader workers need psutil and pyarrow<12")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from mgelaunch.host.facts import Card, CardProcess, Cpus, Devices, HostFacts, Li
 from mgelaunch.host.recorded import to_document
 
 GIB = 1 << 30
+CACHE = "MGE_FASTRUN_CACHE_DIR"
 A100 = Card(0, "GPU-11111111-a", "NVIDIA A100", "00000000:07:00.0", 40 * GIB, 39 * GIB, "default", processes=())
 TWO_CARDS = Devices("nvml", "nvidia", (A100, A100._replace(number=1, uuid="GPU-22222222-b")), "535.1", libcuda=True)
 SERVER = HostFacts(
@@ -198,9 +199,26 @@ def test_percentages_for_another_machine_are_bound_to_its_facts(world):
     assert travelling.stdout == f"{name}={20 * GIB}\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "name", "remedy"),
+    [
+        (["-e"], CACHE, f"-e {CACHE}=/var/tmp/$USER-mge-fastrun-cache-dir"),
+        (["--env-file"], CACHE, f"--unset {CACHE}  or  -e {CACHE}=/var/tmp/$USER-mge-fastrun-cache-dir"),
+        (["-e"], "CUDA_BIN_PATH", "without -e CUDA_BIN_PATH"),
+        (["--env-file"], "CUDA_BIN_PATH", "--unset CUDA_BIN_PATH"),
+    ],
+)
+def test_nobody_is_told_to_unset_what_set_sets(world, said, name, remedy):
+    """Both together are a usage error."""
+    world.write("file", "")
+    world.write("a.env", f"{name}={world.project}/file/below\n")
+    done = world.run("check", "-f", "json", *said, f"{name}=file/below" if said == ["-e"] else "a.env")
+    (finding,) = [finding for finding in json.loads(done.stdout)["findings"] if finding["names"] == [name]]
+    assert finding["remedy"] == remedy
+
+
 # -- check and run agree -------------------------------------------------------------------------------
 
-CACHE = "MGE_FASTRUN_CACHE_DIR"
 CASES = {
     "nothing": [],
     "a profile": ["-p", "dtr"],

@@ -286,18 +286,13 @@ def test_more_ranks_than_the_cpus_of_the_affinity_cannot_be_bound(one_cpu, insid
 
 
 @pytest.fixture
-def small_shm():
+def small_shm(lack, unshare):
     """What starts a command where ``/dev/shm`` has 64 MiB; nobody else sees it, and it ends with the command."""
     script = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
-    wrapper = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
-    tried = (
-        subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
-        if shutil.which("unshare")
-        else None
-    )
-    if tried is None or tried.returncode:
-        why = tried.stderr.strip() if tried else "there is no unshare"
-        pytest.skip(f"/dev/shm cannot be mounted privately here: {why}")
+    wrapper = (*unshare, "sh", "-c", script, "sh")
+    tried = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        lack("namespaces", f"/dev/shm cannot be mounted privately here: {tried.stderr.strip()}")
     return wrapper
 
 

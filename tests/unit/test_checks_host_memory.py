@@ -79,9 +79,9 @@ def test_what_sets_the_limit_is_named(situation, memory, words):
     [
         (Memory(64 * GIB, limit=Limit(GIB, "memory.max", "/docker/abc")), "docker run --memory=8192m"),
         (Memory(64 * GIB, limit=Limit(GIB, "SLURM_MEM_PER_NODE")), "sbatch --mem=8192M"),
-        (Memory(64 * GIB, limit=Limit(GIB, "memory.max", "/user.slice")), ""),
-        (Memory(4 * GIB, limit=Limit(GIB, "memory.max", "/docker/abc")), ""),
-        (Memory(4 * GIB), ""),
+        (Memory(64 * GIB, limit=Limit(GIB, "memory.max", "/user.slice")), "--ignore mem.limit"),
+        (Memory(4 * GIB, limit=Limit(GIB, "memory.max", "/docker/abc")), "--ignore mem.limit"),
+        (Memory(4 * GIB), "--ignore mem.limit"),
     ],
     ids=["Docker", "Slurm", "somebody", "Docker on a small host", "nobody"],
 )

@@ -145,14 +145,6 @@ def test_the_caches_of_all_ranks_are_looked_at_and_each_once(situation, path, nu
     assert codes(situation("p", ranks=2, facts=facts)) == [("warning", "cache.blocked")] * number
 
 
-@pytest.mark.parametrize("layer", ["shell", "sets"])
-def test_what_the_command_line_sets_is_replaced_and_not_unset_beside_it(situation, layer):
-    said = {CACHE: "/c"} if layer == "shell" else ((CACHE, "/c"),)
-    (finding,) = found(situation(**{layer: said}, facts=on(Place("/c", "/", BLOCKED))))
-    own = f"-e {CACHE}=/var/tmp/$USER-mge-fastrun-cache-dir"
-    assert finding.remedy == (own if layer == "sets" else f"--unset {CACHE}  or  {own}")
-
-
 # cache.network, cache.memory.
 
 NETWORKS = ["nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "9p", "fuse.sshfs", "fuse.glusterfs"]

@@ -221,6 +221,14 @@ def test_a_total_may_depend_on_what_the_other_ranks_get(project):
 # Paths.
 
 
+@layers([Source.SET, Source.PROFILE, *INHERITED])
+def test_a_url_is_no_path_and_is_not_repeated(project, source):
+    """Made absolute, it would be shown with its password."""
+    resolution = project.stack({source: {CACHE: "https://me:hunter2@host/cache"}})
+    assert [finding.code for finding in resolution.findings] == ["value.path"]
+    assert (resolution.get(CACHE), "hunter2" in repr(resolution.findings)) == (None, False)
+
+
 def test_a_relative_path_is_relative_to_the_file_that_says_it(project):
     project.write(".env", f"{CACHE}=cache\n")
     project.write("deep/x.env", "MGE_HOME=./home\n")

@@ -1,4 +1,4 @@
-"""Sizes as messages show them, and as users paste them."""
+"""Amounts as messages show them, and as users paste them."""
 
 
 def shown(amount: int) -> str:
@@ -9,3 +9,8 @@ def shown(amount: int) -> str:
 def pasted(amount: int) -> str:
     """Bytes as a value, rounded down to whole MiB: ``1638MiB``."""
     return f"{amount >> 20}MiB"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 GPU``, ``2 GPUs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
