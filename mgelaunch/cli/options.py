@@ -91,7 +91,7 @@ class Options(NamedTuple):
     ] = None
     fix: Annotated[
         list[str] | None,
-        typer.Option("--fix", metavar="NAME", help="Work around a fault of a framework.", rich_help_panel=_TARGET),
+        typer.Option("--fix", metavar="NAME", help="Work around a fault: cgroup2-dataloader.", rich_help_panel=_TARGET),
     ] = None
     facts: Annotated[
         str | None,
