@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -42,6 +43,30 @@ def test_ranks_of_a_launcher_share_the_cpus_and_leave_none_out(started):
     shares = [started("--bind-cpus", "cores", **ranks(2, rank))[0] for rank in range(2)]
     assert sorted(shares[0] + shares[1]) == ALLOWED
     assert all(shares)
+
+
+NARROWED = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); "
+EXEC, SPAWN = "os.execv(sys.argv[2], sys.argv[2:])", "import subprocess; subprocess.run(sys.argv[2:], check=True)"
+
+
+@two_cpus
+@pytest.mark.parametrize(
+    ("narrow", "threads"),
+    [
+        pytest.param(EXEC, "1", id="by the launcher, for this rank"),
+        pytest.param(SPAWN, None, id="with the launcher, for all ranks"),
+    ],
+)
+def test_cpus_that_a_launcher_gave_to_one_rank_are_not_divided_again(world, start, narrow, threads):
+    world.write("show.py", SHOW)
+    world.environ |= ranks(2, 1)
+    wrapper = (sys.executable, "-c", NARROWED + narrow, str(ALLOWED[0]))
+    told, said = start("run", "--bind-cpus", "cores", "--threads", "100%", "show.py", wrapper=wrapper).communicate()
+    if threads is None:
+        assert b"[cpu.bind]" in said
+    else:
+        cpus, environ = json.loads(told)
+        assert (cpus, environ["OMP_NUM_THREADS"]) == (ALLOWED[:1], threads)
 
 
 @two_cpus

@@ -122,6 +122,15 @@ def test_under_github_actions_findings_are_annotations(world):
     assert located.startswith("::error file=.mgelaunch/p.toml,line=2,col=1,title=")
 
 
+def test_an_annotation_escapes_what_github_would_decode(world):
+    memory = SERVER.memory._replace(available=GIB)
+    path = world.write("facts.json", json.dumps(to_document(SERVER._replace(memory=memory))))
+    done = world.run("check", "--facts", path, "-p", "dtr", "--device", "cpu0", GITHUB_ACTIONS="true")
+    (line,) = [line for line in done.stderr.splitlines() if "title=dtr.mem" in line]
+    assert "(80%25 of 256.0 GiB" in line
+    assert "80% of" not in line
+
+
 # -- how it ends ---------------------------------------------------------------------------------------
 
 SMALL_SHM = SERVER._replace(shared_memory=SharedMemory("tmpfs", 64 << 20, 64 << 20, True))
@@ -299,6 +308,7 @@ HIDING = ("-e", "CUDA_VISIBLE_DEVICES=-1", "--device", "gpu0")
 
 ON_CARDS = {
     "a card": (PAIR, ["--device", "gpu1"], None),
+    "cards that nobody asks for, strict": (EXCLUSIVE, ["--strict"], None),
     "a card that is not there": (PAIR, ["--device", "gpu2"], "dev.default"),
     "a card of the pool": (PAIR, ["--gpu-ids", "1", "--device", "gpu0"], None),
     "a card outside the pool": (PAIR, ["--gpu-ids", "1", "--device", "gpu1"], "dev.default"),

@@ -39,6 +39,13 @@ def place(files, path):
     return found
 
 
+@pytest.mark.parametrize("kind", ["proc", "sysfs", "cgroup2"])
+def test_nothing_can_be_made_in_the_kernels_own_file_systems(host, kind):
+    """access(2) says yes to root there."""
+    found = place(host(ROOT, line("/kernel", kind), folders=["kernel"]), "/kernel/cache")
+    assert found.obstacle == f"/kernel is the kernel's own ({kind})"
+
+
 # What a directory lies on.
 
 
