@@ -79,9 +79,30 @@ def _usage(error: Exception) -> UsageError:
     return UsageError(f"{_complaint(error)}; see {path} --help")
 
 
+_MEETS = "on one machine the ranks meet at a free port without it; across machines an engine starts mgelaunch"
+_STREAMS = "--log-dir DIR keeps what each rank says and shows it, with --quiet it only keeps it"
+_FILTERS = "the lines of each rank begin with its number, and grep takes them apart"
+_OF_TORCHRUN = {
+    **dict.fromkeys(("--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--rdzv-conf", "--local-addr"), _MEETS),
+    **dict.fromkeys(("-r", "--redirects", "-t", "--tee", "--logs-specs"), _STREAMS),
+    **dict.fromkeys(("--local-ranks-filter", "--duplicate-stdout-filters", "--duplicate-stderr-filters"), _FILTERS),
+    "--start-method": "each rank is an interpreter of its own, started afresh",
+    "--run-path": "each rank is an interpreter of its own, and TARGET is what it runs",
+    "--role": "all ranks have the same role",
+    "--event-log-handler": "--log-dir DIR writes a record of each rank and of the job",
+    "--numa-binding": "--bind-cpus cores gives each rank its share of the cores",
+    "--signals-to-handle": "INT, TERM, HUP and QUIT end the ranks, USR1 and USR2 are passed on",
+    "--shutdown-timeout": "--grace 30s is the time between TERM and KILL",
+    "--virtual-local-rank": "--device gpu gives each rank the card of its local rank",
+}
+"""Options of torchrun 2.13 that have no counterpart of the same name, and what to do without them."""
+
+
 def _complaint(error: Exception) -> str:
     option = getattr(error, "option_name", None)
     parameter = getattr(error, "param", None)
+    if option in _OF_TORCHRUN:
+        return f"torchrun's {option} is not supported: {_OF_TORCHRUN[option]}"
     if hasattr(error, "possibilities"):  # an option that does not exist
         near = " or ".join(sorted(error.possibilities or ()))
         return f"there is no option {option}" + (f"; did you mean {near}?" if near else "")
@@ -99,7 +120,9 @@ _WITH_VALUE = frozenset(
     {
         *("-p", "--profile", "-e", "--set", "--unset", "--env-file", "--keep-shell", "--device", "--gpu-ids"),
         *("--threads", "--python", "--allow-unknown", "--ignore", "-f", "--format", "-n", "--nproc-per-node"),
-        *("--bind-cpus", "--fix", "--facts"),
+        *("--bind-cpus", "--fix", "--facts", "--nnodes", "--node-rank", "--master-addr", "--master-port"),
+        *("--rendezvous", "--join-timeout", "--max-restarts", "--grace", "--time-limit", "--log-dir", "--rank"),
+        "--monitor-interval",
     }
 )
 

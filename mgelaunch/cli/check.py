@@ -46,7 +46,7 @@ def check(
       mgelaunch check -f json > facts.json      # elsewhere: mgelaunch check --facts facts.json
     """
     wanted = Target(target, tuple(args or ()), module) if target else None
-    decision = decide(options, wanted, starting=True, thorough=True)
+    decision = decide(options, wanted, thorough=True)
     findings = [_of_host(finding) for finding in decision.findings]
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(findings)

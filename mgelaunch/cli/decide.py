@@ -2,16 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.cli.examine import examine, recorded_facts
 from mgelaunch.cli.gather import Job, gather
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.surroundings import home_directory, inherited_environment, own_packages, working_directory
-from mgelaunch.environment.layers import Layers
+from mgelaunch.environment.layers import Layers, listed, single
 from mgelaunch.environment.library import project_root
 from mgelaunch.environment.resolve import Resolution, resolve
+from mgelaunch.environment.settle import World
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding, alternatives, either
 from mgelaunch.host.cpus import share
@@ -23,12 +24,26 @@ from mgelaunch.launch.fixes import FIXES, apply
 from mgelaunch.launch.plan import Plan, plan
 from mgelaunch.target.interpreter import Interpreter, Surroundings, choose
 
+if TYPE_CHECKING:  # only jobs of several ranks pay for these
+    from mgelaunch.cli.meeting import Meeting
+    from mgelaunch.cli.terms import Terms
+
+
+class Supervision(NamedTuple):
+    """How ranks are to be watched and where they meet (None: nowhere that is known). ``again`` makes the plan anew for
+    an attempt and a port.
+    """
+
+    terms: "Terms"
+    meeting: "Meeting | None"
+    again: Callable[[int, int], Plan]
+
 
 class Decision(NamedTuple):
     """All that a command needs to print or to act: nothing in it is changed any more.
 
     ``ranks`` has the resolution of each process of the plan, ``resolution`` is the first; ``facts`` is what was
-    measured of the host, None with ``--no-check``.
+    measured of the host, None with ``--no-check``. ``supervision`` is there where ranks are planned.
     """
 
     environ: Mapping[str, str]
@@ -40,6 +55,7 @@ class Decision(NamedTuple):
     findings: tuple[Finding, ...]
     ranks: tuple[Resolution, ...] = ()
     facts: HostFacts | None = None
+    supervision: Supervision | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -52,16 +68,14 @@ def decide(
     target: Target | None = None,
     *,
     run_id: str = "",
-    starting: bool | None = None,
     alone: bool = False,
     thorough: bool = False,
 ) -> Decision:
     """Resolves `options` in the surroundings of this process and plans the start of `target`.
 
     `run_id` is what ``{run_id}`` becomes; empty leaves the placeholder, because it is chosen at a start.
-    `starting`: also judge whether a start is possible at all (None: when there is a `target`). `alone`: one
-    process, however many ranks a profile asks for. `thorough` measures all of the host, not only what the
-    settings ask for.
+    `alone`: one process, however many ranks a profile asks for. `thorough` measures all of the host, not only what
+    the settings ask for.
 
     Raises:
         UsageError: the options contradict each other or cannot be understood.
@@ -70,17 +84,31 @@ def decide(
     host = Host(Files(), environ, recorded_facts(options.facts, cwd) if options.facts else None)
     fixes = _fixes(options)
     job = gather(options, environ, cwd, run_id, host, alone=alone)
-    allowed = [*(options.allow_unknown or ()), *_listed(job.layers, "allow-unknown")]
-    ranks = tuple(resolve(job.layers, world, allow_unknown=allowed) for world in job.worlds)
+    asked = _terms(options, job, cwd, alone=alone)
     interpreter = _interpreter(options, environ, cwd, home, job.layers)
+    if asked:
+        from mgelaunch.cli.meeting import ready  # noqa: PLC0415 - few starts have ranks
+
+        job = ready(job, asked, interpreter, home, starting=bool(run_id))
+    allowed = [*(options.allow_unknown or ()), *listed(job.layers, "allow-unknown")]
+
+    def resolved(worlds: Iterable[World]) -> tuple[Resolution, ...]:
+        ranks = (resolve(job.layers, world, allow_unknown=allowed) for world in worlds)
+        return tuple(apply(fixes, rank, _search_path(rank, environ)) for rank in ranks)
+
+    ranks = resolved(job.worlds)
     path = _search_path(ranks[0], environ)
-    ranks = tuple(apply(fixes, rank, _search_path(rank, environ)) for rank in ranks)
     command = find_command(target, interpreter, cwd, path) if target else None
     cpus, unbound = _bindings(options, job, host)
     findings = [finding for rank in ranks for finding in rank.findings]
     findings += [*job.findings, *(command.findings if command else ()), *unbound]
-    if starting or (starting is None and target and not alone):
-        findings += _unavailable(job)
+    findings += _unavailable(job)
+    place = None
+    if asked:
+        from mgelaunch.cli.meeting import find_meeting  # noqa: PLC0415
+
+        place, problems = find_meeting(ranks[0], asked, interpreter, home, here=not options.facts)
+        findings += problems
     facts = None
     if not options.no_check:
         examined = examine(ranks, job, host, interpreter, home, path=path, fixes=fixes, thorough=thorough)
@@ -88,12 +116,37 @@ def decide(
     if not thorough:
         findings = [finding for finding in findings if not _only_of_host(finding)]
     judged = _judge(findings, options, job.layers)
-    planned = plan(command, cwd, [rank.exported for rank in ranks], cpus, supervised=job.planned > 0)
-    return Decision(environ, cwd, target, interpreter, ranks[0], planned, judged, ranks, facts)
+
+    def planned(ranks: Iterable[Resolution]) -> Plan:
+        return plan(command, cwd, [rank.exported for rank in ranks], cpus, supervised=job.planned > 0)
+
+    def again(attempt: int, port: int) -> Plan:
+        from mgelaunch.cli.meeting import with_placeholders  # noqa: PLC0415
+
+        moved = with_placeholders(job, restart_count=str(attempt), master_port=str(port))
+        return planned(resolved(moved.worlds))
+
+    supervision = Supervision(asked, place, again) if asked else None
+    return Decision(environ, cwd, target, interpreter, ranks[0], planned(ranks), judged, ranks, facts, supervision)
+
+
+def _terms(options: Options, job: Job, cwd: str, *, alone: bool) -> "Terms | None":
+    """How the ranks are to be watched; None when there are none.
+
+    Raises:
+        UsageError: an option needs ranks and there are none, or it cannot be understood.
+    """
+    from mgelaunch.cli.terms import terms, without_ranks  # noqa: PLC0415 - few starts have ranks
+
+    if job.planned:
+        return terms(options, job.layers, cwd)
+    if not alone and (option := without_ranks(options)):
+        raise UsageError(f"{option} needs ranks that mgelaunch starts and watches: add -n 1, or more")
+    return None
 
 
 def _interpreter(options: Options, environ: Mapping[str, str], cwd: str, home: str, layers: Layers) -> Interpreter:
-    root, named, of_profile = project_root(cwd, home), options.python or "", _single(layers, "python")
+    root, named, of_profile = project_root(cwd, home), options.python or "", single(layers, "python")
     return choose(Surroundings(environ, cwd, root, sys.executable, own_packages(), named, of_profile))
 
 
@@ -110,7 +163,7 @@ def _fixes(options: Options) -> frozenset[str]:
 
 def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[int, ...]], Iterable[Finding]]:
     """The CPUs of each process, none when they are not bound."""
-    asked = options.bind_cpus or _single(job.layers, "bind-cpus")
+    asked = options.bind_cpus or single(job.layers, "bind-cpus")
     if asked != "cores":
         return (), ()
     ranks = job.share.cpu_ranks
@@ -128,23 +181,18 @@ def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[in
     return (), [Finding("error", "cpu.bind", message, (), "--bind-cpus none", "--bind-cpus")]
 
 
-_HONOURED = frozenset(
-    {"device", "gpu-ids", "threads", "python", "keep-shell", "ignore", "allow-unknown", "strict", "bind-cpus"}
-)
-
-
 def _unavailable(job: Job) -> Iterable[Finding]:
-    """An error for each key of ``[launch]`` that a start would have to honour and cannot yet."""
+    """An error for what a profile asks for and no start can do."""
     for key in job.layers.launch:
-        if key.key not in _HONOURED and key.key != "nproc-per-node":
-            message = f"[launch] {key.key} needs a supervisor of ranks, which this version does not have"
-            yield Finding("error", "launch.ranks", message, (), f"without {key.key}", key.place)
+        if key.key == "cluster" and key.value != "none":
+            message = "[launch] cluster names an engine, and this version starts ranks on one machine only"
+            yield Finding("error", "launch.cluster", message, (), "without cluster", key.place)
 
 
 def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tuple[Finding, ...]:
     """Leaves out what the user ignores (never a wrong setting) and makes warnings errors when strict."""
-    strict = options.strict or _single(layers, "strict") == "True"
-    named = (*(options.ignore or ()), *_listed(layers, "ignore"))
+    strict = options.strict or single(layers, "strict") == "True"
+    named = (*(options.ignore or ()), *listed(layers, "ignore"))
     ignored = frozenset(code.strip() for text in named for code in text.split(","))
     kept = [
         finding
@@ -180,12 +228,3 @@ _SETTING_AREAS = frozenset({"value", "name", "file", "envfile", "profile", "refe
 def is_setting(code: str) -> bool:
     """Whether a finding of this code says that a setting itself is wrong (exit code 3, not 4)."""
     return code.partition(".")[0] in _SETTING_AREAS
-
-
-def _listed(layers: Layers, key: str) -> list[str]:
-    return [item for entry in layers.launch if entry.key == key for item in entry.items]
-
-
-def _single(layers: Layers, key: str) -> str:
-    values = [str(entry.value) for entry in layers.launch if entry.key == key]
-    return values[-1] if values else ""

@@ -7,12 +7,12 @@ from mgelaunch import __version__
 from mgelaunch.catalogue.names import is_portable
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.surroundings import home_directory, placeholders, places
-from mgelaunch.environment.flags import THREAD_COUNTS, implied
+from mgelaunch.environment.flags import IMPLYING, MEETING, THREAD_COUNTS, implied
 from mgelaunch.environment.layers import Layers, Request, read_layers
 from mgelaunch.environment.library import project_root
 from mgelaunch.environment.project import find_env_file
 from mgelaunch.environment.resolve import resolve
-from mgelaunch.environment.settle import World
+from mgelaunch.environment.settle import DEFERRED_PORT, DEFERRED_RUN, World
 from mgelaunch.environment.source import Assignment, Source
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding
@@ -55,7 +55,7 @@ def gather(
     """
     request = _request(options, environ, cwd)
     _usage(request, options)
-    asked = "" if alone else options.ranks or ""
+    asked = "" if alone else options.ranks or ("1" if options.standalone else "")
     job = _read(request, environ, run_id, host, int(asked) if asked.isdecimal() else 0)
     if alone:
         return job
@@ -86,7 +86,8 @@ def _request(options: Options, environ: Mapping[str, str], cwd: str) -> Request:
 
 
 def _flags(options: Options) -> Iterable[Assignment]:
-    for key, value in (("device", options.device), ("gpu-ids", options.gpu_ids), ("threads", options.threads)):
+    implying = (("device", options.device), ("gpu-ids", options.gpu_ids), ("threads", options.threads))
+    for key, value in (*implying, ("master-addr", options.master_addr), ("master-port", options.master_port)):
         if value:
             yield from implied(key, value, f"--{key}")
 
@@ -106,7 +107,8 @@ def _usage(request: Request, options: Options) -> None:
     if both := sorted(set(names) & set(request.unsets)):
         raise UsageError(f"{', '.join(both)} cannot be both --set and --unset")
     texts = {"--device": options.device, "--gpu-ids": options.gpu_ids, "--threads": options.threads}
-    for option, text in {**texts, "--python": options.python, "-n": options.ranks, "--facts": options.facts}.items():
+    texts |= {"--python": options.python, "-n": options.ranks, "--facts": options.facts, "--log-dir": options.log_dir}
+    for option, text in {**texts, "--master-addr": options.master_addr, "--master-port": options.master_port}.items():
         if text is not None and not text.strip():
             raise UsageError(f"{option} is empty; leave it out to say nothing")
     ranks = options.ranks or "1"
@@ -122,13 +124,14 @@ def _read(request: Request, environ: Mapping[str, str], run_id: str, host: Host,
     local_ranks = planned or max(1, min(int(inherited["local_world_size"]), MOST_RANKS))
     bound = not planned and local_ranks > 1 and host.cpus.bound
     share = Share(local_ranks, 0 if planned else int(inherited["local_rank"]), 1 if bound else local_ranks)
-    deferred = {"run_id": run_id or "{run_id}"}
+    deferred = {"run_id": run_id or DEFERRED_RUN, "restart_count": "0"}
     ranks = [_rank(number, planned) | deferred for number in range(planned)] or [inherited | deferred]
     home, cwd = home_directory(), request.places.cwd
     mates = tuple(ranks)
-    own = [*_derived(host, share.cpu_ranks), *(_owned() if planned else ())]
+    own = [*_derived(host, share.cpu_ranks), *((*_owned(), *_MEETING_PLACE) if planned else ())]
+    request = request._replace(own=tuple(own), implying=(*IMPLYING, *MEETING) if planned else IMPLYING)
     first = World(cwd, home, Totals(host, share), ranks[0], mates)
-    layers = read_layers(request._replace(own=tuple(own)), first)
+    layers = read_layers(request, first)
     measure = Totals(host, share, final=True)
     worlds = tuple(World(cwd, home, measure, rank, mates) for rank in ranks)
     return Job(layers, worlds, planned, share)
@@ -142,6 +145,14 @@ def _rank(number: int, ranks: int) -> dict[str, str]:
 
 def _owned() -> Iterable[Assignment]:
     return (Assignment(name, text, Source.OWNED, "mgelaunch", template=True) for name, text in RANK_NAMES.items())
+
+
+_MEETING_PLACE = (
+    Assignment("MASTER_ADDR", "127.0.0.1", Source.DERIVED, "one host"),
+    Assignment("MASTER_PORT", DEFERRED_PORT, Source.DERIVED, "a free port", template=True),
+    Assignment("PYTHONUNBUFFERED", "1", Source.DERIVED, "ranks"),
+)
+"""What the ranks of one host get when nobody says otherwise."""
 
 
 def _derived(host: Host, local_ranks: int) -> Iterable[Assignment]:

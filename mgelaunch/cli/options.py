@@ -82,8 +82,67 @@ class Options(NamedTuple):
     ranks: Annotated[
         str | None,
         typer.Option(
-            "-n", "--nproc-per-node", metavar="N|gpu|cpu|auto", help="Plan this many ranks.", rich_help_panel=_RANKS
+            "-n",
+            "--nproc-per-node",
+            metavar="N|gpu|cpu|auto",
+            help="Start and watch this many ranks here.",
+            rich_help_panel=_RANKS,
         ),
+    ] = None
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="As torchrun has it: -n 1 when no -n is given.", rich_help_panel=_RANKS)
+    ] = False
+    nnodes: Annotated[
+        str | None, typer.Option("--nnodes", metavar="1", help="Machines of the job.", rich_help_panel=_RANKS)
+    ] = None
+    node_rank: Annotated[
+        str | None,
+        typer.Option("--node-rank", metavar="0", help="Number of this machine.", rich_help_panel=_RANKS),
+    ] = None
+    master_addr: Annotated[
+        str | None,
+        typer.Option("--master-addr", metavar="ADDRESS", help="Where the ranks meet.", rich_help_panel=_RANKS),
+    ] = None
+    master_port: Annotated[
+        str | None,
+        typer.Option(
+            "--master-port", metavar="PORT", help="Its port; 0, or nothing, is a free one.", rich_help_panel=_RANKS
+        ),
+    ] = None
+    rendezvous: Annotated[
+        Literal["megengine"] | None,
+        typer.Option("--rendezvous", help="Host MegEngine's server there.", rich_help_panel=_RANKS),
+    ] = None
+    join_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--join-timeout", metavar="10min", help="End the job if a rank has not joined.", rich_help_panel=_RANKS
+        ),
+    ] = None
+    max_restarts: Annotated[
+        str | None,
+        typer.Option(
+            "--max-restarts", metavar="N", help="Start all ranks again after a failure.", rich_help_panel=_RANKS
+        ),
+    ] = None
+    grace: Annotated[
+        str | None,
+        typer.Option("--grace", metavar="10s", help="Time between TERM and KILL.", rich_help_panel=_RANKS),
+    ] = None
+    time_limit: Annotated[
+        str | None,
+        typer.Option("--time-limit", metavar="2h", help="Stop the job then; exit code 124.", rich_help_panel=_RANKS),
+    ] = None
+    log_dir: Annotated[
+        str | None,
+        typer.Option("--log-dir", metavar="DIR", help="Keep a log and a record of each rank.", rich_help_panel=_RANKS),
+    ] = None
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="With --log-dir: show nothing of the ranks.", rich_help_panel=_RANKS)
+    ] = False
+    monitor_interval: Annotated[
+        str | None,
+        typer.Option("--monitor-interval", metavar="S", help="Accepted; nothing here polls.", hidden=True),
     ] = None
     bind_cpus: Annotated[
         Literal["none", "cores"] | None,

@@ -25,12 +25,18 @@ def run(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="script.py, a command, or with -m a module.")] = "",
     args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its own arguments.")] = None,
     module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module.")] = False,
+    no_python: Annotated[bool, typer.Option("--no-python", help="TARGET is a command, whatever it ends in.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
+    rank: Annotated[
+        int | None, typer.Option("--rank", metavar="K", min=0, help="Of --dry-run: this rank alone, whole.")
+    ] = None,
     output: Annotated[
         Literal["text", "json"], typer.Option("-f", "--format", help="How --dry-run prints the plan.")
     ] = "text",
 ) -> int:
     """Resolve and check the settings, then become TARGET: same process, terminal and exit code.
+
+    With -n, start that many ranks of TARGET and watch them: one exit code, one Ctrl-C, nothing left behind.
 
     Options of mgelaunch come before TARGET; everything after TARGET is passed on untouched.
 
@@ -41,29 +47,35 @@ def run(
       mgelaunch run -p debug -e MGE_DEFAULT_DEVICE=cpu0 -m pkg.train --lr 0.1
 
       mgelaunch run --dry-run -p dtr train.py
+
+      mgelaunch run -n 4 -p dtr --log-dir logs train.py
     """
-    wanted = Target(target, tuple(args or ()), module) if target else None
+    if module and no_python:
+        raise UsageError("-m names a module of Python, and --no-python says that TARGET is none")
+    wanted = Target(target, tuple(args or ()), module, program=no_python) if target else None
+    if rank is not None and not dry_run:
+        raise UsageError("--rank belongs to --dry-run")
     if options.facts and not dry_run:
         raise UsageError("--facts belongs to --dry-run and to check: a start is judged by the host it happens on")
     if dry_run:
-        return _show(decide(options, wanted), output)
+        return _show(_of_rank(decide(options, wanted), rank), output)
     if wanted is None:
         raise UsageError("TARGET is missing: a script, a command, or -m and a module; see mgelaunch run --help")
     if output != "text":
         raise UsageError("--format belongs to --dry-run")
-    return _start(decide(options, wanted, run_id=_run_id()))
+    run_id = _run_id()
+    return _start(decide(options, wanted, run_id=run_id), run_id)
 
 
-def _start(decision: Decision) -> int:
+def _start(decision: Decision, run_id: str) -> int:
     say_at_start(decision.findings)
     if decision.errors:
         return refuse(decision.errors)
-    if decision.plan.supervised:
-        raise UsageError(
-            "this version plans and checks ranks (mgelaunch check, --dry-run) and starts one process: "
-            "leave out -n, or start mgelaunch run by torchrun --no-python"
-        )
     try:
+        if decision.supervision:
+            from mgelaunch.cli.supervision import run_ranks  # noqa: PLC0415 - only jobs of several ranks pay
+
+            return run_ranks(decision, decision.supervision, run_id)
         return execute(decision.plan.processes[0], decision.environ)
     except Failure as failure:
         finding = Finding("error", failure.code, failure.message)
@@ -87,6 +99,16 @@ def _show(decision: Decision, output: str) -> int:
         versions = describe(decision.interpreter.path, os.path.expanduser("~")) if decision.interpreter.path else ""
         print(dry_run(decision.ranks, decision.interpreter, versions, decision.plan, decision.findings))
     return diagnosis(decision.findings)
+
+
+def _of_rank(decision: Decision, rank: int | None) -> Decision:
+    """The decision as far as it is about one rank."""
+    if rank is None:
+        return decision
+    if rank >= len(decision.ranks):
+        raise UsageError(f"--rank is below the number of ranks, which is {len(decision.ranks)}")
+    plan = decision.plan._replace(processes=(decision.plan.processes[rank],))
+    return decision._replace(plan=plan, ranks=(decision.ranks[rank],), resolution=decision.ranks[rank])
 
 
 def _run_id() -> str:

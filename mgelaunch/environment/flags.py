@@ -7,10 +7,12 @@ from mgelaunch.environment.source import Assignment, Source
 
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 IMPLYING = ("device", "gpu-ids", "threads")
+MEETING = ("master-addr", "master-port")
+"""Keys that stand for variables only where mgelaunch starts the ranks."""
 
 
 def implied(key: str, value: str, where: str, place: str = "", source: Source = Source.FLAG) -> Iterator[Assignment]:
-    """The assignments that one of the `IMPLYING` keys stands for; the catalogue judges their values.
+    """The assignments that one of the `IMPLYING` or `MEETING` keys stands for; the catalogue judges their values.
 
     ``gpu-ids`` numbers cards as nvidia-smi does, so CUDA is told to number them by their bus, too.
     """
@@ -23,6 +25,11 @@ def implied(key: str, value: str, where: str, place: str = "", source: Source = 
     elif key == "threads":
         for name in THREAD_COUNTS:
             yield Assignment(name, value, source, where, place)
+    elif key == "master-addr":
+        yield Assignment("MASTER_ADDR", value, source, where, place)
+    elif key == "master-port":
+        free = value == "0"
+        yield Assignment("MASTER_PORT", "{master_port}" if free else value, source, where, place, template=free)
 
 
 def _card_list(value: str) -> str:

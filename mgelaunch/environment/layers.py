@@ -21,7 +21,8 @@ class Request(NamedTuple):
     """What the command line and the surroundings ask for, before any file is read.
 
     ``flags`` are the assignments that other options imply; ``own`` is what mgelaunch itself says: what it proposes
-    (`Source.DERIVED`), and the rank variables of ranks that it starts (`Source.OWNED`).
+    (`Source.DERIVED`), and the rank variables of ranks that it starts (`Source.OWNED`). ``implying`` are the keys of
+    ``[launch]`` that stand for variables.
     ``env_file`` is the project's ``.env`` (absolute, empty when there is none or it is not wanted).
     """
 
@@ -37,6 +38,7 @@ class Request(NamedTuple):
     sets: tuple[tuple[str, str], ...] = ()
     unsets: tuple[str, ...] = ()
     own: tuple[Assignment, ...] = ()
+    implying: tuple[str, ...] = IMPLYING
 
 
 class Demand(NamedTuple):
@@ -60,6 +62,17 @@ class Layers(NamedTuple):
     found: tuple[Found, ...]
     env_files: tuple[tuple[str, Source], ...]
     findings: tuple[Finding, ...]
+
+
+def single(layers: Layers, key: str) -> str:
+    """What the last profile says of a key of ``[launch]`` that holds one value; empty when none says anything."""
+    values = [str(entry.value) for entry in layers.launch if entry.key == key]
+    return values[-1] if values else ""
+
+
+def listed(layers: Layers, key: str) -> list[str]:
+    """What all profiles together list under a key of ``[launch]``."""
+    return [item for entry in layers.launch if entry.key == key for item in entry.items]
 
 
 class _Gathering:
@@ -186,7 +199,7 @@ def _read_profiles(gathering: _Gathering, files: Sequence[ProfileFile]) -> list[
         said = [
             assignment
             for key in file.launch
-            if key.key in IMPLYING
+            if key.key in gathering.request.implying
             for assignment in implied(key.key, str(key.value), key.where, key.place, Source.PROFILE)
         ]
         soft_ranks = {entry.name for entry in file.rank_env if entry.soft}

@@ -164,10 +164,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0
 
 
 def seconds(text: str) -> float | None:
-    """The duration in seconds; None when `text` is no number with one of the units ms, s, min, h, d."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)", text.strip())
-    unit = _UNITS.get(match[2]) if match else None
-    return float(match[1]) * unit if match and unit else None
+    """The duration in seconds; None when `text` is not made of numbers with units (ms, s, min, h, d): ``1h30min``."""
+    part = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)\s*"
+    if not re.fullmatch(f"(?:{part})+", text.strip()):
+        return None
+    parts = [(float(number), _UNITS.get(unit)) for number, unit in re.findall(part, text)]
+    return None if any(unit is None for _, unit in parts) else sum(number * (unit or 0) for number, unit in parts)
 
 
 BINDINGS = ("none", "cores")
@@ -185,9 +187,10 @@ LAUNCH: Mapping[str, Shape] = {
     "nnodes": _whole("is a whole number from 1 on", "1", 1),
     "node-rank": _whole("is a whole number from 0 on", "0", 0),
     "master-addr": _text('"node0"'),
-    "master-port": _whole("is a port, 1 to 65535", "29500", 1, 65535),
+    "master-port": _whole("is a port, 1 to 65535, or 0 for a free one", "29500", 0, 65535),
     "max-restarts": _whole("is a whole number from 0 on", "0", 0),
     "log-dir": _text('"logs"', place="path"),
+    "quiet": _FLAG,
     "rendezvous": Shape('is "megengine"', '"megengine"', lambda value: "megengine" if value == "megengine" else None),
     "join-timeout": _DURATION,
     "grace": _DURATION,

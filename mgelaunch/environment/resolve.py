@@ -7,7 +7,7 @@ from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.names import OUR_PREFIXES, is_portable, is_secret, near_miss
 from mgelaunch.catalogue.variable import Variable
 from mgelaunch.environment.layers import Layers
-from mgelaunch.environment.settle import Settled, World, settle
+from mgelaunch.environment.settle import DEFERRED_PORT, DEFERRED_RUN, Settled, World, settle
 from mgelaunch.environment.source import INHERITED, Assignment, Source
 from mgelaunch.finding import Finding, Severity
 
@@ -33,6 +33,11 @@ class Setting(NamedTuple):
     def inherited(self) -> bool:
         """Whether the job gets it from the shell as it stands, so that nothing is to be exported."""
         return self.winner.source in INHERITED and self.text == self.winner.text
+
+    @property
+    def deferred(self) -> bool:
+        """Whether a part of it is chosen only at the start: a port, or the run's own name."""
+        return self.winner.template and any(mark in (self.text or "") for mark in (DEFERRED_PORT, DEFERRED_RUN))
 
 
 class Resolution(NamedTuple):

@@ -14,6 +14,10 @@ from mgelaunch.environment.relative import Effective, Measure, absolute, share
 from mgelaunch.environment.source import INHERITED, Assignment
 from mgelaunch.finding import Finding, either
 
+DEFERRED_PORT = "{master_port}"
+DEFERRED_RUN = "{run_id}"
+"""What stands for a free port, and for the name of the run, until a start chooses them."""
+
 
 class World(NamedTuple):
     """What values are bound to: directories (absolute), totals, the placeholders of the rank (``mates``: those of
@@ -46,6 +50,8 @@ def settle(assignment: Assignment, world: World, effective: Effective) -> Settle
         return Settled(None, wrong=True, finding=assignment.broken)
     if text is not None and assignment.template:
         text = fill(text, world.placeholders)
+        if DEFERRED_PORT in text:
+            return Settled(text)  # judged at the start, which chooses it
     if text is None or variable is None or variable.kind.name == "dead":
         return Settled(text)
     if assignment.source in INHERITED and isinstance(variable.kind, Path) and variable.kind.several:

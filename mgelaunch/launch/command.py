@@ -11,11 +11,14 @@ _SCRIPT_ENDINGS = (".py", ".pyz", ".zip")
 
 
 class Target(NamedTuple):
-    """What the user wants to run: a script or a command, or with ``module`` a module, and its arguments."""
+    """What the user wants to run: a script or a command, or with ``module`` a module, and its arguments. With
+    ``program`` it is a command whatever its name ends in.
+    """
 
     name: str
     args: tuple[str, ...] = ()
     module: bool = False
+    program: bool = False
 
 
 class Command(NamedTuple):
@@ -36,15 +39,19 @@ def find_command(target: Target, interpreter: Interpreter, cwd: str, path: str) 
         return _python(interpreter, ("-m", target.name, *target.args))
     full = os.path.join(cwd, target.name)
     is_folder = os.path.isdir(full)
-    if target.name == "-":
+    if target.name == "-" and not target.program:
         return _python(interpreter, ("-", *target.args))
-    if target.name.endswith(_SCRIPT_ENDINGS) or (is_folder and os.path.isfile(os.path.join(full, "__main__.py"))):
+    if not target.program and _is_script(target.name, full, is_folder=is_folder):
         return _script(target, interpreter, full)
     if _is_environment(interpreter.path):
         path = os.pathsep.join((os.path.dirname(interpreter.path), path))  # its own commands come first
     if is_folder and (os.sep in target.name or not search(target.name, path)):
         return _nothing("target.directory", f"{target.name} is a directory without __main__.py")
     return _program(target, interpreter, full, path)
+
+
+def _is_script(name: str, full: str, *, is_folder: bool) -> bool:
+    return name.endswith(_SCRIPT_ENDINGS) or (is_folder and os.path.isfile(os.path.join(full, "__main__.py")))
 
 
 def _python(interpreter: Interpreter, arguments: Sequence[str]) -> Command:

@@ -21,12 +21,13 @@ class Process(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All processes of a job on this host. ``supervised``: mgelaunch would start and watch them; else there is one,
-    which it becomes.
+    """The processes of a job on this host, all of its ``world`` or the one that is to be shown. ``supervised``:
+    mgelaunch would start and watch them; else there is one, which it becomes.
     """
 
     processes: tuple[Process, ...]
     supervised: bool = False
+    world: int = 1
 
 
 def plan(
@@ -46,6 +47,7 @@ def plan(
             for rank, (environment, own) in enumerate(zip(environments, bound, strict=True))
         ),
         supervised,
+        len(environments),
     )
 
 

@@ -106,5 +106,5 @@ def _outcome(findings: Sequence[Finding], ranks: int) -> str:
     if any(finding.severity == "error" for finding in findings):
         return "`mgelaunch run` with these options would refuse."
     if ranks:
-        return f"The plan of {counted(ranks, 'rank')} holds, and this version does not start ranks."
+        return f"`mgelaunch run` with these options would start {counted(ranks, 'rank')}."
     return "`mgelaunch run` with these options would start."

@@ -36,6 +36,7 @@ def document(
                 "argv": [masked_word(word) if mask else word for word in process.argv],
                 "cwd": process.cwd,
                 "environment": _environment(process.environment, resolution, mask=mask),
+                "deferred": [setting.name for setting in resolution.settings.values() if setting.deferred],
                 "cpus": list(process.cpus) or None,
             }
             for process, resolution in zip(plan.processes, ranks, strict=True)

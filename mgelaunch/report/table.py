@@ -4,8 +4,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from mgelaunch.environment.resolve import Resolution, Setting
+from mgelaunch.environment.settle import DEFERRED_PORT
 from mgelaunch.environment.source import Source
 from mgelaunch.finding import Finding
+from mgelaunch.host.amounts import counted
 from mgelaunch.host.cpus import listed
 from mgelaunch.launch.plan import Plan
 from mgelaunch.report.docs import MOMENT_WORDS
@@ -30,10 +32,15 @@ def dry_run(
         f"start   {_start(plan)}",
         "",
     ]
+    named = worth_showing(ranks[0])
+    own = [setting for setting in named if setting.winner.source is Source.OWNED]
+    together = plan.world > 1 and len(ranks) == plan.world and not any(setting.beaten for setting in own)
     rows = [
         _row(setting, [rank.settings[setting.name] for rank in ranks[1:]], findings)
-        for setting in worth_showing(ranks[0])
+        for setting in named
+        if not (together and setting in own)
     ]
+    rows += [_own_row(plan.world, len(own))] if together and own else []
     process = plan.processes[0]
     command = shlex.join(map(masked_word, (process.program, *process.argv[1:]))) if process.argv else "(no TARGET)"
     return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", f"command   {command}", "nothing was started"])
@@ -41,10 +48,17 @@ def dry_run(
 
 def _start(plan: Plan) -> str:
     ranks = len(plan.processes)
-    how = f"{ranks} {'rank' if ranks == 1 else 'ranks'} here, supervised"
+    how = f"rank {plan.processes[0].rank} of {plan.world}" if ranks < plan.world else counted(ranks, "rank")
+    how += " here, supervised"
     bound = " | ".join(listed(process.cpus) for process in plan.processes[:_MOST_SHOWN] if process.cpus)
     more = " | ..." if bound and ranks > _MOST_SHOWN else ""
     return f"{how if plan.supervised else '1 process, which mgelaunch becomes'}{bound and f'; on CPUs {bound}{more}'}"
+
+
+def _own_row(world: int, names: int) -> tuple[str, ...]:
+    """One row for the names that every rank gets and that are no surprise."""
+    numbers = " | ".join([*map(str, range(min(world, _MOST_SHOWN))), *(["..."] if world > _MOST_SHOWN else [])])
+    return "*", f"RANK LOCAL_RANK ({names} names)", f"{numbers} of {world}", Source.OWNED.label, "-", ""
 
 
 def _python(interpreter: Interpreter, versions: str) -> str:
@@ -70,6 +84,7 @@ def _row(setting: Setting, others: Sequence[Setting], findings: Sequence[Finding
     mark = "!" if wrong else "*" if differs else "-" if setting.text is None else " "
     value = "(wrong)" if setting.wrong else shown(setting.text, secret=setting.secret)
     value = "(removed)" if setting.text is None and not setting.wrong else value
+    value = "(chosen at the start)" if setting.text == DEFERRED_PORT else value
     if differs:
         value = " | ".join(
             [value, *(shown(other.text, secret=other.secret) for other in others[: _MOST_SHOWN - 1])]

@@ -260,7 +260,12 @@ CASES = {
     "a setting that nobody reads, strict": ["-e", "MEGENGINE_EXECUTION_STRATEGY=PROFILE", "--strict"],
     "bound CPUs": ["--bind-cpus", "cores"],
     "a missing profile": ["-p", "nope"],
-    "a supervisor's key": ["-p", "supervised"],
+    "a supervisor's key without ranks": ["-p", "supervised"],
+    "an engine": ["-p", "engine"],
+    "ranks": ["-n", "2"],
+    "ranks of a profile": ["-p", "ranks"],
+    "ranks elsewhere": ["-n", "2", "--master-addr", "192.0.2.7"],
+    "MegEngine's server without MegEngine": ["-n", "2", "--rendezvous", "megengine"],
     "a jit folder without a parent": ["-e", "MGB_JIT_WORKDIR=no/such/parent"],
     "brevitas": ["-p", "brevitas-jit"],
     "many threads, strict": ["-e", "OMP_NUM_THREADS=4096", "--strict"],
@@ -279,6 +284,7 @@ def profiles(world):
     world.write(".mgelaunch/shared.toml", "[requires]\nshared-memory = '900TiB'\n")
     world.write(".mgelaunch/card.toml", "[requires]\ndevice-memory = '900TiB'\n")
     world.write(".mgelaunch/supervised.toml", "[launch]\nmax-restarts = 1\n")
+    world.write(".mgelaunch/engine.toml", "[launch]\ncluster = 'slurm'\n")
     return world
 
 
@@ -377,16 +383,13 @@ def test_a_rank_variable_belongs_to_mgelaunch_once_it_starts_the_ranks(world):
 
 
 @pytest.mark.parametrize("options", [["-n", "2"], ["-p", "ranks"]], ids=["an option", "a profile"])
-def test_ranks_that_are_planned_are_not_started_by_this_version(profiles, options):
-    assert (
-        profiles.run("check", *options, "touch", "trace")
-        .stdout.splitlines()[-1]
-        .endswith("The plan of 2 ranks holds, and this version does not start ranks.")
-    )
-    started = profiles.run("run", *options, "touch", "trace")
-    assert (started.returncode, started.stdout) == (2, "")
-    assert "plans and checks ranks" in started.stderr
+def test_check_says_how_many_ranks_would_start_and_starts_none(profiles, options):
+    last = profiles.run("check", *options, "touch", "trace").stdout.splitlines()[-1]
+    assert last.endswith("`mgelaunch run` with these options would start 2 ranks.")
     assert not (profiles.project / "trace").exists()
+    started = profiles.run("run", *options, "touch", "trace")
+    assert (started.returncode, started.stdout) == (0, "")
+    assert (profiles.project / "trace").exists()
 
 
 @pytest.mark.parametrize("ranks", ["0", "-1", "1.5", "many", "1025", "1:4", "=4"])

@@ -43,6 +43,7 @@ def test_the_shape(project):
             "argv": ["/env/bin/python", "train.py", "-b", "64"],
             "cwd": "/cwd",
             "environment": {STATIC: None, "OURS": "1"},
+            "deferred": [],
             "cpus": None,
         }
     ]

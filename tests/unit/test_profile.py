@@ -291,9 +291,10 @@ LAUNCH_CASES = {
     "nnodes": ({"2": 2}, ["0", "'2'", "'1:4'"]),
     "node-rank": ({"0": 0}, ["-1", "false"]),
     "master-addr": ({"'node0'": "node0"}, ["1", "''"]),
-    "master-port": ({"29500": 29500}, ["0", "65536", "'29500'"]),
+    "master-port": ({"29500": 29500, "0": 0}, ["-1", "65536", "'29500'"]),
     "max-restarts": ({"0": 0, "3": 3}, ["-1"]),
     "log-dir": ({"'logs'": "/dir/logs", "'/a/../b'": "/b", "'~/logs'": "~/logs"}, ["true"]),
+    "quiet": ({"true": True}, ["1", "'yes'"]),
     "rendezvous": ({"'megengine'": "megengine"}, ["'c10d'", "1"]),
     "join-timeout": ({"'5min'": 300.0}, ["300", "'300'"]),
     "grace": ({"'10s'": 10.0, "'0s'": 0.0, "'500 ms'": 0.5}, ["10", "'10'", "'ten seconds'"]),
@@ -332,7 +333,7 @@ def test_a_launch_key_takes_nothing_else_and_shows_an_example(key, text):
     assert read(f"[launch]\n{finding.remedy}").findings == ()
 
 
-@pytest.mark.parametrize("text", ["10", "s", "-1s", "1e3s", "1.s", "10 weeks", "10S", "", "1h30min"])
+@pytest.mark.parametrize("text", ["10", "s", "-1s", "1e3s", "1.s", "10 weeks", "10S", "", "1h30", "h30min", "1h-30min"])
 def test_a_duration_is_a_number_with_a_unit(text):
     assert seconds(text) is None
 

@@ -1,0 +1,62 @@
+"""From a decision to a supervised job, and from its outcome to words and an exit code."""
+
+import os
+import socket
+import sys
+
+from mgelaunch.cli.decide import Decision, Supervision
+from mgelaunch.cli.say import coloured, complain, say
+from mgelaunch.errors import Failure
+from mgelaunch.finding import Finding
+from mgelaunch.launch.job import Job, Meeting, Outcome
+from mgelaunch.launch.records import Records, Subject
+from mgelaunch.launch.supervise import supervise
+from mgelaunch.report.text import masked_word
+from mgelaunch.report.verdict import reason, verdict
+
+
+def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
+    """Starts the ranks of `decision` and watches them to their end.
+
+    Raises:
+        Failure: they could not be started.
+    """
+    asked, place = supervision.terms, supervision.meeting
+    records = _records(decision, asked.log_dir, run_id) if asked.log_dir else None
+    if records:
+        complain(f"mgelaunch: logs and records are in {records.folder}")
+    python = decision.interpreter.path if asked.rendezvous else ""
+    job = Job(
+        plan=decision.plan,
+        again=supervision.again,
+        inherited=decision.environ,
+        rules=asked.rules,
+        meeting=Meeting(place.address, place.port, place.chosen, python) if place else None,
+        coloured=None if asked.quiet else frozenset(fd for fd in (1, 2) if coloured(os.isatty(fd))),
+        records=records,
+    )
+    sys.stdout.flush()
+    outcome = supervise(job, complain)
+    for line in verdict(outcome, records.folder if records else ""):
+        complain(line)
+    return _close(records, outcome) if records else outcome.code
+
+
+def _records(decision: Decision, log_dir: str, run_id: str) -> Records:
+    command = tuple(map(masked_word, decision.plan.processes[0].argv))
+    try:
+        return Records(log_dir, Subject(run_id, socket.gethostname(), command, len(decision.plan.processes)))
+    except OSError as error:
+        raise Failure(f"the directory of --log-dir cannot be made: {error.strerror}", "log.directory") from None
+
+
+def _close(records: Records, outcome: Outcome) -> int:
+    cause = outcome.cause
+    first = cause.rank if cause and cause.kind == "rank" else None
+    records.finished(outcome.code, first, reason(outcome), outcome.state.attempt + 1)
+    records.close()
+    if records.lost:
+        message = f"the logs or records in {records.folder} are incomplete: {records.lost.strerror}"
+        say([Finding("warning", "log.lost", message)])
+        return outcome.code or int(outcome.hidden)
+    return outcome.code

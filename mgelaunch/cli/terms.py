@@ -1,0 +1,90 @@
+"""How ranks are to be watched: what options, or else the profiles, say of it."""
+
+import os
+from typing import NamedTuple
+
+from mgelaunch.cli.options import Options
+from mgelaunch.environment.layers import Layers, single
+from mgelaunch.environment.profile_values import seconds
+from mgelaunch.errors import UsageError
+from mgelaunch.host.files import whole
+from mgelaunch.launch.lifecycle import Rules
+
+_JOIN_TIMEOUT = 600.0
+_GRACE = 10.0
+
+
+class Terms(NamedTuple):
+    """What is asked of the supervision; ``log_dir`` is absolute, empty without one."""
+
+    rules: Rules
+    rendezvous: bool
+    log_dir: str
+    quiet: bool
+
+
+def terms(options: Options, layers: Layers, cwd: str) -> Terms:
+    """What options, or else the profiles, say.
+
+    Raises:
+        UsageError: an option cannot be understood, or contradicts another one.
+    """
+    _one_node(options, layers)
+    rendezvous = bool(options.rendezvous or single(layers, "rendezvous"))
+    restarts = options.max_restarts if options.max_restarts is not None else single(layers, "max-restarts") or "0"
+    if whole(restarts) is None:
+        raise UsageError("--max-restarts takes a whole number from 0 on")
+    log_dir = options.log_dir or single(layers, "log-dir")
+    quiet = options.quiet or single(layers, "quiet") == "True"
+    if quiet and not log_dir:
+        raise UsageError("--quiet needs --log-dir, or nobody would ever read what the ranks say")
+    join = _seconds("--join-timeout", options.join_timeout, layers)
+    rules = Rules(
+        grace=_GRACE if (grace := _seconds("--grace", options.grace, layers)) is None else grace,
+        time_limit=_seconds("--time-limit", options.time_limit, layers),
+        join_timeout=(_JOIN_TIMEOUT if join is None else join) if rendezvous else None,
+        max_restarts=int(restarts),
+    )
+    return Terms(rules, rendezvous, os.path.join(cwd, os.path.expanduser(log_dir)) if log_dir else "", quiet)
+
+
+def _one_node(options: Options, layers: Layers) -> None:
+    nodes = options.nnodes or single(layers, "nnodes") or "1"
+    if nodes not in {"1", "1:1"}:
+        raise UsageError(
+            "--nnodes 1 is all that mgelaunch starts by itself; on several machines an engine (srun, mpirun, "
+            "torchrun --no-python) starts mgelaunch run once for each rank"
+        )
+    if (options.node_rank or single(layers, "node-rank") or "0") != "0":
+        raise UsageError("--node-rank is 0: there is one machine")
+
+
+def _seconds(option: str, text: str | None, layers: Layers) -> float | None:
+    if text is None:
+        told = single(layers, option.removeprefix("--"))
+        return float(told) if told else None
+    duration = seconds(text)
+    if duration is None:
+        raise UsageError(f"{option} takes a duration with its unit, such as 90s, 10min or 1h30min")
+    return duration
+
+
+_NEED_RANKS = (
+    ("--max-restarts", "max_restarts"),
+    ("--log-dir", "log_dir"),
+    ("--quiet", "quiet"),
+    ("--rendezvous", "rendezvous"),
+    ("--join-timeout", "join_timeout"),
+    ("--grace", "grace"),
+    ("--time-limit", "time_limit"),
+    ("--master-addr", "master_addr"),
+    ("--master-port", "master_port"),
+    ("--nnodes", "nnodes"),
+    ("--node-rank", "node_rank"),
+    ("--monitor-interval", "monitor_interval"),
+)
+
+
+def without_ranks(options: Options) -> str:
+    """The first option that has no meaning without ranks; empty when there is none."""
+    return next((option for option, field in _NEED_RANKS if getattr(options, field)), "")

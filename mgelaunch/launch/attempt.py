@@ -1,0 +1,101 @@
+"""One start of all ranks: where they meet, their pipes, the rendezvous server beside them, and the fork."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mgelaunch.errors import Failure
+from mgelaunch.host import ports
+from mgelaunch.host.files import Files
+from mgelaunch.launch.descriptors import may_read
+from mgelaunch.launch.job import Job, Meeting
+from mgelaunch.launch.keeper import Keeper
+from mgelaunch.launch.plan import Plan, Process
+from mgelaunch.launch.pump import Pump
+from mgelaunch.launch.ranks import Ranks
+from mgelaunch.launch.spawn import Gate, NotForked, Streams
+
+
+class Attempt(NamedTuple):
+    """What was started. ``meeting`` has the port that the ranks were told."""
+
+    meeting: Meeting | None
+    gate: Gate
+    keeper: Keeper | None
+
+
+def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ranks, pump: Pump | None) -> Attempt:
+    """Starts all ranks for the `number`-th time, 0 first. Without a `pump` they get our own streams.
+
+    Raises:
+        Failure: none of them runs.
+    """
+    place = _free(meeting, number)
+    port = place.port if place else 0
+    plan = job.plan if place == job.meeting and not number else job.again(number, port)
+    keeper = _keeper(place, plan) if place and place.python else None
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    opened: dict[int, tuple[int, int]] = {}
+
+    def processes() -> Iterable[tuple[Process, Streams]]:
+        if keeper:
+            yield keeper.process(plan.processes[0].environment), keeper.streams
+        for process in plan.processes:
+            stdin = 0 if process.rank == 0 and may_read() else null
+            opened[process.rank] = pump.open(process.rank) if pump else (1, 2)
+            yield process, Streams(stdin, *opened[process.rank])
+
+    def forked(rank: int) -> None:
+        for end in opened.pop(rank, ()) if pump else ():
+            os.close(end)
+
+    try:
+        ranks.start(gate, processes(), forked)
+    except NotForked as refused:
+        raise _not_started(refused.error, refused.held, len(plan.processes)) from None
+    except OSError as error:
+        held = len(gate.pids)
+        gate.cancel()
+        raise _not_started(error, held, len(plan.processes)) from None
+    finally:
+        os.close(null)
+    return Attempt(place, gate, keeper)
+
+
+def _free(meeting: Meeting | None, number: int) -> Meeting | None:
+    """The place to meet, with another port when ours to choose and the old one is taken or was used before."""
+    if meeting and meeting.chosen and (number or ports.obstacle(meeting.address, meeting.port)):
+        return meeting._replace(port=ports.free_port(meeting.address, Files()))
+    return meeting
+
+
+def _keeper(place: Meeting, plan: Plan) -> Keeper:
+    """MegEngine's server, which holds the port from here on.
+
+    Raises:
+        Failure: somebody else has the port.
+    """
+    try:
+        server = ports.listen(place.address, place.port)
+    except OSError as error:
+        who = ports.holder(place.port)
+        why = f"it is held by {who}" if who else str(error.strerror)
+        raise Failure(f"the ranks cannot meet at port {place.port}: {why}", "port.taken") from None
+    if server.family != socket.AF_INET:
+        server.close()
+        raise Failure("MegEngine's server cannot be reached by IPv6, which MASTER_ADDR stands for", "rendezvous.place")
+    return Keeper(server, place.python, len(plan.processes), plan.processes[0].cwd)
+
+
+def _not_started(error: OSError, held: int, wanted: int) -> Failure:
+    return Failure(f"the kernel allows {held} of {wanted} ranks only: {_limit(error)}", "launch.processes")
+
+
+def _limit(error: OSError) -> str:
+    if error.errno == errno.EAGAIN:
+        return "no further process, by ulimit -u or pids.max of the cgroup"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "no further file, by ulimit -n"
+    return str(error.strerror)

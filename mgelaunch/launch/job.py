@@ -1,0 +1,67 @@
+"""A job of several ranks, and how it ended: the nouns between the command line, the loop and the report."""
+
+import signal
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mgelaunch.launch.lifecycle import Cause, Exit, Rules, State
+from mgelaunch.launch.plan import Plan
+from mgelaunch.launch.pump import Last
+from mgelaunch.launch.records import Records
+
+
+class Meeting(NamedTuple):
+    """Where the ranks meet. ``chosen``: the port is ours to change. ``python`` hosts MegEngine's server there; empty:
+    the port is left free for the script.
+    """
+
+    address: str
+    port: int
+    chosen: bool
+    python: str = ""
+
+
+class Job(NamedTuple):
+    """A job of several ranks. ``again`` makes the plan anew for an attempt and a port. ``coloured`` are those of 1 and
+    2 that take colours, None shows nothing of the ranks. ``records`` is None without a log directory.
+    """
+
+    plan: Plan
+    again: Callable[[int, int], Plan]
+    inherited: Mapping[str, str]
+    rules: Rules
+    meeting: Meeting | None
+    coloured: frozenset[int] | None
+    records: Records | None = None
+
+
+class Outcome(NamedTuple):
+    """How a job ended: all that there is to say about it. ``killed`` are the ranks that did not heed a TERM;
+    ``memory`` is what the kernel says of kills for lack of memory, ``holder`` who has the port that a rank wanted.
+    """
+
+    code: int
+    state: State
+    elapsed: float
+    last: Last = Last((), "")
+    memory: str = ""
+    holder: str = ""
+    port: int = 0
+    keeper: tuple[str, ...] = ()
+    refused: OSError | None = None
+    lost: OSError | None = None
+
+    hidden: bool = False
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the job was stopped; None when all ranks ended with 0."""
+        return self.state.cause
+
+
+def how(exit_: Exit) -> str:
+    """How a process ended, for a sentence."""
+    if not exit_.signal:
+        return f"exited with {exit_.code}"
+    name = signal.Signals(exit_.signal).name if exit_.signal in set(signal.Signals) else f"signal {exit_.signal}"
+    return f"was killed by {name}"

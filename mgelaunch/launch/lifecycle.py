@@ -1,0 +1,315 @@
+"""What happens to the ranks of a job, and when: a pure state machine that is told events and answers with actions.
+
+Times are seconds of one monotonic clock. The loop in supervise.py carries the actions out.
+"""
+
+import signal
+from typing import Literal, NamedTuple
+
+DOUBLED = 0.1
+"""Seconds within which a second Ctrl-C is the same one, told by the terminal and by a wrapper of ours."""
+NOTICE = 1.0
+"""Seconds of stopping after which a user is told what is waited for."""
+AGAIN = 0.05
+"""Seconds between two rounds of KILL: a process may have been started during the first one."""
+
+
+class Exit(NamedTuple):
+    """How a process ended: by itself with ``code``, or killed by ``signal`` (0: it was not)."""
+
+    code: int
+    signal: int = 0
+
+    @property
+    def status(self) -> int:
+        """The exit code as a shell tells it."""
+        return 128 + self.signal if self.signal else self.code
+
+
+class Rules(NamedTuple):
+    """What the user decides; seconds, None is no limit. A failure within ``early`` seconds of the first start is no
+    accident that a restart would mend.
+    """
+
+    grace: float = 10.0
+    time_limit: float | None = None
+    join_timeout: float | None = None
+    max_restarts: int = 0
+    early: float = 3.0
+
+
+class Cause(NamedTuple):
+    """Why the ranks are stopped: the rank that failed first, a signal to the launcher, the time limit, ranks that did
+    not join the rendezvous, the rendezvous server that ended, or the output that nobody can get any more.
+    """
+
+    kind: Literal["rank", "signal", "time", "join", "keeper", "output"]
+    at: float
+    rank: int = -1
+    exit: Exit = Exit(0)
+    ranks: tuple[int, ...] = ()
+
+
+class State(NamedTuple):
+    """All that the decisions depend on. ``exits`` are in the order in which the ranks ended; ``joined`` are the ranks
+    that the rendezvous server has seen. ``kill_at`` is set while ranks, or what they left behind, are being stopped;
+    ``final`` when the user has told so, too, and nothing is to be started again.
+    """
+
+    rules: Rules
+    world: int
+    began: float
+    running: frozenset[int]
+    attempt: int = 0
+    attempt_began: float = 0.0
+    exits: tuple[tuple[int, Exit], ...] = ()
+    joined: frozenset[int] = frozenset()
+    cause: Cause | None = None
+    kill_at: float | None = None
+    notice_at: float | None = None
+    killed: frozenset[int] = frozenset()
+    interrupted_at: float = float("-inf")
+    final: bool = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what still runs has been told to end."""
+        return self.kill_at is not None
+
+
+class Ended(NamedTuple):
+    """Event: the main process of a rank has ended."""
+
+    rank: int
+    exit: Exit
+
+
+class Told(NamedTuple):
+    """Event: the launcher got a signal."""
+
+    signal: int
+
+
+class Joined(NamedTuple):
+    """Event: a rank has joined the rendezvous."""
+
+    rank: int
+
+
+class Broken(NamedTuple):
+    """Event: the rendezvous server has ended, or the output is lost."""
+
+    kind: Literal["keeper", "output"]
+    exit: Exit = Exit(1)
+
+
+class Resumed(NamedTuple):
+    """Event: the launcher goes on after it was suspended for ``slept`` seconds together with its ranks."""
+
+    slept: float
+
+
+class Clock(NamedTuple):
+    """Event: time has passed."""
+
+
+class Alone(NamedTuple):
+    """Event: no process below the launcher is left."""
+
+
+Event = Ended | Told | Joined | Broken | Resumed | Clock | Alone
+
+
+class Tell(NamedTuple):
+    """Action: send a signal to the main processes of these ranks."""
+
+    ranks: tuple[int, ...]
+    signal: int
+
+
+class Sweep(NamedTuple):
+    """Action: TERM to what a rank that has ended left in its process group; without a rank, to every process left."""
+
+    rank: int | None = None
+
+
+class Kill(NamedTuple):
+    """Action: KILL to every process below the launcher."""
+
+
+class Dismiss(NamedTuple):
+    """Action: the rendezvous server is not needed any more."""
+
+
+class Notice(NamedTuple):
+    """Action: say which ranks are waited for, and until when."""
+
+    ranks: tuple[int, ...]
+    left: float
+
+
+class Suspend(NamedTuple):
+    """Action: stop the ranks, then the launcher, until somebody continues it."""
+
+
+class Restart(NamedTuple):
+    """Action: start all ranks again."""
+
+
+class Finish(NamedTuple):
+    """Action: the job is over."""
+
+    code: int
+
+
+Action = Tell | Sweep | Kill | Dismiss | Notice | Suspend | Restart | Finish
+Decided = tuple[State, tuple[Action, ...]]
+
+_ENDING = {
+    signal.SIGINT: signal.SIGTERM,  # an interrupted barrier of MegEngine miscounts its ranks (measured on 1.13.0)
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGHUP: signal.SIGHUP,
+    signal.SIGQUIT: signal.SIGQUIT,
+}
+"""Signals that end the job, and what the ranks get for each."""
+_PASSED_ON = frozenset({signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
+
+
+def begin(rules: Rules, world: int, now: float) -> State:
+    """The state when the ranks have just been started for the first time."""
+    return State(rules, world, now, frozenset(range(world)), attempt_began=now)
+
+
+def restarted(state: State, now: float) -> State:
+    """The state when the ranks have just been started again."""
+    fresh = begin(state.rules, state.world, now)
+    return fresh._replace(began=state.began, attempt=state.attempt + 1)
+
+
+def step(state: State, event: Event, now: float) -> Decided:
+    """What becomes of `state` when `event` happens at `now`, and what is to be done."""
+    match event:
+        case Ended(rank, exit_):
+            return _ended(state, rank, exit_, now)
+        case Told(number):
+            return _told(state, number, now)
+        case Joined(rank):
+            return state._replace(joined=state.joined | {rank}), ()
+        case Broken(kind, exit_):
+            cause = Cause(kind, now, exit=exit_)
+            return (state, ()) if state.stopping else _stop(state, cause, signal.SIGTERM, now)
+        case Resumed(slept):
+            return _resumed(state, slept)
+        case Clock():
+            return _clock(state, now)
+        case Alone():
+            return _alone(state, now)
+
+
+def wake(state: State) -> float | None:
+    """When the clock is to be told again; None when only events matter."""
+    times = [state.kill_at, state.notice_at] if state.stopping else [_time_limit(state), _join_limit(state)]
+    return min((time for time in times if time is not None), default=None)
+
+
+def _stop(state: State, cause: Cause | None, told: int, now: float) -> Decided:
+    """Begins to stop what still runs."""
+    stopping = state._replace(cause=cause, kill_at=now + state.rules.grace, notice_at=now + NOTICE)
+    ranks = tuple(sorted(state.running))
+    return stopping, (Tell(ranks, told),) if ranks else (Dismiss(), Sweep())
+
+
+def _ended(state: State, rank: int, exit_: Exit, now: float) -> Decided:
+    state = state._replace(running=state.running - {rank}, exits=(*state.exits, (rank, exit_)))
+    actions: tuple[Action, ...] = ()
+    if not state.stopping:
+        if exit_.status:
+            state, actions = _stop(state, Cause("rank", now, rank, exit_), signal.SIGTERM, now)
+        elif not state.running:
+            return _stop(state, None, signal.SIGTERM, now)
+        else:
+            return state, ()  # a rank that ends with 0 ends nobody
+    if not state.running:
+        return state, (Dismiss(), Sweep(rank), Sweep())
+    return state, (*actions, Sweep(rank))
+
+
+def _told(state: State, number: int, now: float) -> Decided:
+    if number == signal.SIGTSTP:
+        return state, (Suspend(),)
+    if number in _PASSED_ON:
+        return state, (Tell(tuple(sorted(state.running)), number),)
+    if number not in _ENDING:
+        return state, ()
+    interrupted = number == signal.SIGINT
+    doubled = interrupted and now - state.interrupted_at < DOUBLED
+    if interrupted:
+        state = state._replace(interrupted_at=now)
+    if not state.stopping:
+        cause = Cause("signal", now, exit=Exit(0, number))
+        return _stop(state, cause, _ENDING[signal.Signals(number)], now)
+    state = state._replace(final=True)
+    return _kill(state, now) if interrupted and not doubled else (state, ())
+
+
+def _kill(state: State, now: float) -> Decided:
+    killed = state._replace(kill_at=now + AGAIN, notice_at=None, killed=state.killed | state.running)
+    return killed, (Dismiss(), Kill())
+
+
+def _resumed(state: State, slept: float) -> Decided:
+    """Deadlines that the ranks could not keep while they were suspended are put off; the time limit is wall time."""
+    later = state._replace(attempt_began=state.attempt_began + slept)
+    if state.kill_at is not None:
+        later = later._replace(kill_at=state.kill_at + slept)
+    return later, (Tell(tuple(sorted(state.running)), signal.SIGCONT),)
+
+
+def _clock(state: State, now: float) -> Decided:
+    if state.kill_at is not None:
+        if now >= state.kill_at:
+            return _kill(state, now)
+        if state.notice_at is not None and now >= state.notice_at:
+            notice = Notice(tuple(sorted(state.running)), state.kill_at - now)
+            return state._replace(notice_at=None), (notice,)
+        return state, ()
+    if _is_past(_time_limit(state), now):
+        return _stop(state, Cause("time", now), signal.SIGTERM, now)
+    if _is_past(_join_limit(state), now):
+        missing = tuple(sorted(set(range(state.world)) - state.joined))
+        return _stop(state, Cause("join", now, ranks=missing), signal.SIGTERM, now)
+    return state, ()
+
+
+def _is_past(time: float | None, now: float) -> bool:
+    return time is not None and now >= time
+
+
+def _time_limit(state: State) -> float | None:
+    return None if state.rules.time_limit is None else state.began + state.rules.time_limit
+
+
+def _join_limit(state: State) -> float | None:
+    if state.rules.join_timeout is None or len(state.joined) >= state.world:
+        return None
+    return state.attempt_began + state.rules.join_timeout
+
+
+def _alone(state: State, now: float) -> Decided:
+    if state.running:
+        return state, ()
+    cause = state.cause
+    if cause and cause.kind == "rank" and state.attempt < state.rules.max_restarts:
+        is_accident = state.attempt > 0 or cause.at - state.began >= state.rules.early
+        if is_accident and not state.final and not _is_past(_time_limit(state), now):
+            return state, (Restart(),)
+    return state, (Finish(_code(cause)),)
+
+
+def _code(cause: Cause | None) -> int:
+    """The exit code of the job."""
+    if cause is None:
+        return 0
+    return {"rank": cause.exit.status, "signal": cause.exit.status, "time": 124, "output": cause.exit.status}.get(
+        cause.kind, 1
+    )

@@ -1,0 +1,132 @@
+"""The processes of a job as the kernel knows them: started together, told signals, waited for."""
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from mgelaunch.host.descendants import descendants, tell
+from mgelaunch.launch.lifecycle import Exit
+from mgelaunch.launch.plan import Process, complete_environment
+from mgelaunch.launch.spawn import Gate, Streams
+
+_GONE = (ProcessLookupError, PermissionError)
+
+
+class Gone(NamedTuple):
+    """A child that has ended. ``rank`` is None for an orphan of a rank; ``peak`` is its largest resident set in
+    bytes, that of children it waited for included (getrusage(2)).
+    """
+
+    pid: int
+    rank: int | None
+    exit: Exit
+
+
+class Watched(NamedTuple):
+    """What the selector's events of this module carry."""
+
+    rank: int
+
+
+class Ranks:
+    """All processes below this one. A pid is used only while its process is not yet waited for, or is known by the
+    time of its start, so that a signal never reaches a stranger.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, inherited: Mapping[str, str]) -> None:
+        self._selector = selector
+        self._inherited = inherited
+        self._pids: dict[int, int] = {}
+        self._watches: dict[int, int] = {}
+
+    def start(self, gate: Gate, processes: Iterable[tuple[Process, Streams]], close: Callable[[int], None]) -> None:
+        """Forks the processes behind `gate`, watches them, and lets them go. `close` is told each rank whose streams
+        are not needed here any more.
+
+        Raises:
+            NotForked: nothing runs.
+        """
+        for process, streams in processes:
+            environment = complete_environment(self._inherited, process.environment)
+            try:
+                self._pids[process.rank] = gate.hold(process, environment, streams)
+            finally:
+                close(process.rank)
+        for rank, pid in self._pids.items():
+            self._watch(rank, pid)
+        gate.release()
+
+    def pid(self, rank: int) -> int:
+        """The main process of `rank`."""
+        return self._pids[rank]
+
+    def _watch(self, rank: int, pid: int) -> None:
+        """A descriptor that becomes readable when the process ends. Its events come in the order of the ends, which
+        SIGCHLD does not tell; a kernel before Linux 5.3 has but that.
+        """
+        with suppress(OSError, AttributeError):
+            watch = os.pidfd_open(pid)
+            self._watches[rank] = watch
+            self._selector.register(watch, selectors.EVENT_READ, Watched(rank))
+
+    def gone(self, rank: int) -> Gone | None:
+        """How the main process of `rank` has ended; None while it runs. It stays a zombie until `bury`."""
+        return self._peek(os.P_PID, self._pids[rank]) if rank in self._pids else None
+
+    def any_gone(self) -> Iterator[Gone]:
+        """Every child that has ended, to be buried before the next is asked for.
+
+        Raises:
+            ChildProcessError: there is no child at all.
+        """
+        while gone := self._peek(os.P_ALL, 0):
+            yield gone
+
+    def _peek(self, kind: int, pid: int) -> Gone | None:
+        told = os.waitid(kind, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if told is None:
+            return None
+        by_itself = told.si_code == os.CLD_EXITED
+        rank = next((rank for rank, known in self._pids.items() if known == told.si_pid), None)
+        return Gone(told.si_pid, rank, Exit(told.si_status) if by_itself else Exit(1, told.si_status))
+
+    def bury(self, gone: Gone) -> int:
+        """Forgets a child that has ended; returns its largest resident set in bytes."""
+        _, _, usage = os.wait4(gone.pid, 0)
+        if gone.rank is not None:
+            del self._pids[gone.rank]
+            if (watch := self._watches.pop(gone.rank, -1)) >= 0:
+                self._selector.unregister(watch)
+                os.close(watch)
+        return usage.ru_maxrss * 1024
+
+    def tell(self, ranks: Iterable[int], number: int) -> None:
+        """Sends a signal to main processes. One that is stopped cannot heed it before it goes on."""
+        for rank in ranks:
+            if rank in self._pids:
+                with suppress(*_GONE):
+                    os.kill(self._pids[rank], number)
+                    if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                        os.kill(self._pids[rank], signal.SIGCONT)
+
+    def tell_groups(self, number: int, rank: int | None = None) -> None:
+        """Sends a signal to the process group of `rank`, or of every rank."""
+        for known, pid in self._pids.items():
+            if known >= 0 and rank in (None, known):
+                with suppress(*_GONE):
+                    os.killpg(pid, number)
+
+    def tell_all(self, number: int) -> None:
+        """Sends a signal to every process below this one."""
+        for descendant in descendants():
+            tell(descendant, number)
+
+    def close(self) -> None:
+        """Closes what is still watched."""
+        for watch in self._watches.values():
+            self._selector.unregister(watch)
+            os.close(watch)
+        self._watches.clear()

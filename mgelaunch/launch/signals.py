@@ -1,0 +1,106 @@
+"""Signals as events: a handler only takes a note, whoever waits for the descriptor does the work."""
+
+import os
+import signal
+from types import FrameType
+
+HANDLED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGCHLD,
+)
+_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class Signals:
+    """Takes the signals of this process from construction to `close`.
+
+    What was ignored when we were started stays ignored, by us and by the ranks: ``nohup`` means it. Only INT and
+    QUIT, which a shell without job control makes every ``command &`` ignore for the keyboard's sake, are still heeded
+    unless the keyboard can have sent them: then somebody means us.
+    """
+
+    def __init__(self) -> None:
+        self._read, write = os.pipe()
+        for end in (self._read, write):
+            os.set_blocking(end, False)
+        self._write = write
+        self._former = {number: signal.getsignal(number) for number in HANDLED}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in HANDLED:
+            if number in _OF_TERMINAL or number == signal.SIGCHLD or not self._ignored(number):
+                signal.signal(number, _note)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a signal has come."""
+        return self._read
+
+    def take(self) -> list[int]:
+        """The signals since the last call, each once, in the order in which they came."""
+        try:
+            told = os.read(self._read, 4096)
+        except BlockingIOError:
+            return []
+        return [number for number in dict.fromkeys(told) if not self._ignored(number) or not _from_terminal()]
+
+    def hold(self) -> None:
+        """Keeps signals waiting while children are forked: none of them may take a note in our name."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+    def release(self) -> None:
+        """Lets signals in again."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def restore(self) -> None:
+        """In a child: every signal acts as it did on us when we were started."""
+        signal.set_wakeup_fd(-1)
+        for number, former in self._former.items():
+            signal.signal(number, signal.SIG_IGN if former == signal.SIG_IGN else signal.SIG_DFL)
+        for number in _OF_PYTHON:  # ignored by Python for its own sake
+            signal.signal(number, signal.SIG_DFL)
+        self.release()
+
+    def suspend(self) -> None:
+        """Stops this process as Ctrl-Z does any other; returns when it is continued."""
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, _note)
+
+    def close(self) -> None:
+        """Lets signals act on this process as before."""
+        signal.set_wakeup_fd(-1)
+        for number, former in self._former.items():
+            signal.signal(number, former if former is not None else signal.SIG_DFL)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _ignored(self, number: int) -> bool:
+        return number != signal.SIGCHLD and self._former.get(signal.Signals(number)) == signal.SIG_IGN
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """Nothing: the number is on its way through the pipe."""
+
+
+def _from_terminal() -> bool:
+    """Whether a signal can have come from the keyboard: this process is in the terminal's foreground."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,156 @@
+"""Forks the processes of a job and holds them until all are there; then each becomes its program.
+
+A fork and not a spawn: only the child itself can ask the kernel to be killed with its parent (prctl(2),
+PR_SET_PDEATHSIG). Held, a process has run nothing of the user's yet, so a job that cannot be started whole is not
+started at all.
+"""
+
+import os
+import resource
+import signal
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, NoReturn
+
+from mgelaunch.launch.plan import Process
+from mgelaunch.launch.signals import Signals
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_REPORT = struct.Struct("ii")
+
+
+class Streams(NamedTuple):
+    """The descriptors that a process gets as stdin, stdout and stderr, and those that it keeps beside them."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    kept: tuple[int, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """A process that could not be started: the kernel's error number."""
+
+    rank: int
+    error: int
+
+
+class NotForked(Exception):
+    """The kernel gave no further process. Those that were held have been ended again."""
+
+    def __init__(self, error: OSError, held: int) -> None:
+        super().__init__(error.strerror)
+        self.error = error
+        self.held = held
+
+
+def adopt() -> Callable[..., int]:
+    """Makes this process the parent of every orphan below it, and returns prctl(2). On a kernel or a C library
+    without it nothing is changed.
+    """
+    import ctypes  # noqa: PLC0415 - only jobs of several ranks pay
+
+    try:
+        control: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return _no_control
+    control(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return control
+
+
+def _no_control(*_: int) -> int:
+    return -1
+
+
+class Gate:
+    """Where the children of one start wait for each other, and where they tell what the kernel refuses."""
+
+    def __init__(self, signals: Signals, control: Callable[..., int], files: tuple[int, int]) -> None:
+        """`control` is prctl(2); `files` is the RLIMIT_NOFILE that the processes get."""
+        self._signals = signals
+        self._control = control
+        self._files = files
+        self._open, self._wait = os.pipe()[::-1]
+        self.report, self._tell = os.pipe()
+        os.set_blocking(self.report, False)
+        self._parent = os.getpid()
+        self.pids: list[int] = []
+
+    def hold(self, process: Process, environment: Mapping[str, str], streams: Streams) -> int:
+        """Forks one process, which waits; returns its pid.
+
+        Raises:
+            NotForked: the kernel refuses.
+        """
+        self._signals.hold()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._signals.release()
+            self.cancel()
+            raise NotForked(error, len(self.pids)) from None
+        if not pid:
+            self._become(process, environment, streams)
+        self._signals.release()
+        self.pids.append(pid)
+        return pid
+
+    def release(self) -> None:
+        """Lets all that wait go on."""
+        os.write(self._open, b"." * len(self.pids))
+        self._close()
+
+    def cancel(self) -> None:
+        """Ends all that wait, and waits for them."""
+        self._close()
+        os.close(self.report)
+        for pid in self.pids:
+            os.waitpid(pid, 0)
+
+    def refusals(self) -> Sequence[Refusal] | None:
+        """What was told since the last call; None when every process has become its program or ended."""
+        try:
+            data = os.read(self.report, _REPORT.size * 64)
+        except BlockingIOError:
+            return ()
+        return [Refusal(*row) for row in _REPORT.iter_unpack(data)] if data else None
+
+    def _close(self) -> None:
+        for end in (self._open, self._wait, self._tell):
+            os.close(end)
+
+    def _become(self, process: Process, environment: Mapping[str, str], streams: Streams) -> NoReturn:
+        """In the child, which never returns from here."""
+        status = 1
+        try:
+            self._control(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != self._parent:
+                os._exit(status)
+            os.setsid()
+            _connect(streams)
+            os.close(self._open)
+            if process.cpus:
+                os.sched_setaffinity(0, process.cpus)
+            if resource.getrlimit(resource.RLIMIT_NOFILE) != self._files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+            self._signals.restore()
+            if os.read(self._wait, 1):
+                os.chdir(process.cwd)
+                os.execve(process.program, process.argv, environment)
+        except OSError as error:
+            os.write(self._tell, _REPORT.pack(process.rank, error.errno or 0))
+            status = 127
+        finally:
+            os._exit(status)
+
+
+def _connect(streams: Streams) -> None:
+    """Puts the three streams where a program expects them. None of them is below 3 unless it is there already."""
+    for number, descriptor in enumerate(streams[:3]):
+        if number == descriptor:
+            os.set_inheritable(descriptor, True)
+        else:
+            os.dup2(descriptor, number)
+    for descriptor in streams.kept:
+        os.set_inheritable(descriptor, True)

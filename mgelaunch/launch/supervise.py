@@ -1,0 +1,303 @@
+"""Carries out what lifecycle.py decides: starts the ranks, waits for whatever happens, and ends them all."""
+
+import errno
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from mgelaunch.host import out_of_memory
+from mgelaunch.host.files import Files
+from mgelaunch.launch import keeper as rendezvous
+from mgelaunch.launch import lifecycle as life
+from mgelaunch.launch.attempt import Attempt, start
+from mgelaunch.launch.descriptors import allow_files, open_streams
+from mgelaunch.launch.job import Job, Outcome, how
+from mgelaunch.launch.keeper import Keeper
+from mgelaunch.launch.lifecycle import Exit
+from mgelaunch.launch.pump import Last, Pump, Ready
+from mgelaunch.launch.ranks import Gone, Ranks, Watched
+from mgelaunch.launch.signals import Signals
+from mgelaunch.launch.spawn import Gate, adopt
+
+_SHOWN_LINES = 5
+_IMPATIENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def supervise(job: Job, say: Callable[[str], None]) -> Outcome:
+    """Runs the ranks of `job` to their end; when it returns no process of theirs is left. `say` puts a line on stderr.
+
+    Raises:
+        Failure: the ranks could not be started; none of them runs.
+    """
+    open_streams()
+    supervisor = _Supervisor(job, say)
+    try:
+        return supervisor.run()
+    finally:
+        supervisor.close()
+
+
+class _Supervisor:
+    """The one mutable thing of this module."""
+
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        world = len(job.plan.processes)
+        self._job = job
+        self._say = say
+        self._files = allow_files(8 * world + 64)
+        self._selector = selectors.DefaultSelector()
+        self._signals = Signals()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._signals)
+        self._control = adopt()
+        self._ranks = Ranks(self._selector, job.inherited)
+        direct = world == 1 and job.coloured is not None and job.records is None
+        self._pump = None if direct else Pump(self._selector, _prefixes(world), job.records, job.coloured)
+        self._meeting = job.meeting
+        self._gate: Gate | None = None
+        self._keeper: Keeper | None = None
+        self._refused: OSError | None = None
+        self._sweeping = False
+        self._warned = False
+        self._code: int | None = None
+        self._memory = out_of_memory.kills(Files())
+        self._state = life.State(job.rules, world, 0.0, frozenset())
+
+    def run(self) -> Outcome:
+        """From the first start to the last word."""
+        self._start(0)
+        self._state = life.begin(self._job.rules, self._state.world, time.monotonic())
+        while self._code is None:
+            self._turn()
+        now = time.monotonic()
+        if self._pump:
+            self._pump.drain(now)
+            while self._pump.pending and not self._interrupted(self._pump):
+                pass
+        return self._outcome(self._code, now)
+
+    def close(self) -> None:
+        """Gives back what was opened."""
+        if self._pump:
+            self._pump.close()
+        self._ranks.close()
+        self._forget_attempt()
+        self._signals.close()
+        self._selector.close()
+
+    # What happens
+
+    def _turn(self) -> None:
+        """Waits for the next events and deals with all of them, the ends of ranks first."""
+        times = [when for when in (life.wake(self._state), self._pump.due if self._pump else None) if when is not None]
+        timeout = max(0.0, min(times) - time.monotonic()) if times else None
+        ready = [key.data for key, _ in self._selector.select(timeout)]
+        ended = [data for data in ready if isinstance(data, Watched)]
+        for watched in ended:
+            if gone := self._ranks.gone(watched.rank):
+                self._bury(gone)
+        if self._signals in ready:
+            self._heed()
+        if ended:
+            self._reap()
+        if self._keeper in ready and self._keeper:
+            self._listen(self._keeper)
+        if self._gate in ready and self._gate:
+            self._hear_refusals(self._gate)
+        if self._pump:
+            self._flow(self._pump, [data for data in ready if isinstance(data, Ready)])
+        self._do(life.Clock())
+
+    def _flow(self, pump: Pump, ready: list[Ready]) -> None:
+        now = time.monotonic()
+        for data in ready:
+            pump.ready(data, now)
+        pump.ripen(now)
+        if pump.lost:
+            self._mourn(pump.lost)
+
+    def _heed(self) -> None:
+        for number in self._signals.take():
+            if number == signal.SIGCHLD:
+                self._reap()
+            else:
+                self._do(life.Told(number))
+
+    def _reap(self) -> None:
+        """Buries every child that has ended, the orphans of ranks included."""
+        try:
+            for gone in self._ranks.any_gone():
+                self._bury(gone)
+        except ChildProcessError:
+            if self._code is None:
+                self._do(life.Alone())
+            return
+        if self._sweeping:
+            self._sweeping = False
+            self._ranks.tell_all(signal.SIGTERM)
+
+    def _bury(self, gone: Gone) -> None:
+        """What is to be done at the end of a rank is done while its pid cannot be anybody else's."""
+        if gone.rank is not None and gone.rank >= 0:
+            self._do(life.Ended(gone.rank, gone.exit))
+        peak = self._ranks.bury(gone)
+        if gone.rank is not None and gone.rank >= 0 and self._job.records:
+            self._job.records.ended(gone.rank, gone.exit, peak)
+        if gone.rank == rendezvous.RANK and self._keeper:
+            self._listen(self._keeper)  # why it ended, perhaps
+            if self._state.running:
+                self._do(life.Broken("keeper", gone.exit))
+
+    def _listen(self, keeper: Keeper) -> None:
+        for event in keeper.events(self._selector):
+            if event["event"] == "joined":
+                missing = set(range(self._state.world)) - self._state.joined
+                unknown = min(missing, default=0)  # one has joined, and the server could not tell which
+                self._do(life.Joined(unknown if event["rank"] is None else event["rank"]))
+
+    def _hear_refusals(self, gate: Gate) -> None:
+        told = gate.refusals()
+        if told is None:
+            self._forget_gate()
+        elif told:
+            self._refused = OSError(told[0].error, os.strerror(told[0].error))
+
+    def _mourn(self, lost: OSError) -> None:
+        """Our own output takes nothing any more: where no log has it, nobody will ever read what the ranks say."""
+        if not self._job.records:
+            exit_ = Exit(1, signal.SIGPIPE) if lost.errno == errno.EPIPE else Exit(1)
+            self._do(life.Broken("output", exit_))
+        elif not self._warned:
+            self._warned = True
+            self._say(f"mgelaunch: warning: the output cannot be shown any more ({lost.strerror}); the logs have it")
+
+    def _interrupted(self, pump: Pump) -> bool:
+        """Waits for whoever reads our output. True when the user does not want to."""
+        for key, _ in self._selector.select():
+            if isinstance(key.data, Ready):
+                pump.ready(key.data, time.monotonic())
+            elif key.data is self._signals:
+                return any(number in _IMPATIENT for number in self._signals.take())
+        return False
+
+    # What is done
+
+    def _do(self, event: life.Event) -> None:
+        self._state, actions = life.step(self._state, event, time.monotonic())
+        for action in actions:
+            self._carry_out(action)
+
+    def _carry_out(self, action: life.Action) -> None:
+        match action:
+            case life.Tell(_, signal.SIGCONT):
+                self._ranks.tell_groups(signal.SIGCONT)
+            case life.Tell(ranks, number):
+                self._ranks.tell(ranks, number)
+            case life.Sweep(None):
+                self._sweeping = True
+            case life.Sweep(rank):
+                self._ranks.tell_groups(signal.SIGTERM, rank)
+            case life.Kill():
+                self._ranks.tell_groups(signal.SIGKILL)
+                self._ranks.tell_all(signal.SIGKILL)
+            case life.Dismiss():
+                if self._keeper:
+                    self._keeper.dismiss()
+            case life.Notice(ranks, left):
+                self._tell_user(_waiting(ranks, left))
+            case life.Suspend():
+                self._suspend()
+            case life.Restart():
+                self._restart()
+            case life.Finish(code):
+                self._code = code
+
+    def _tell_user(self, text: str) -> None:
+        if not (self._pump and self._pump.say(text)):
+            self._say(text)
+
+    def _suspend(self) -> None:
+        self._ranks.tell_groups(signal.SIGSTOP)
+        began = time.monotonic()
+        self._signals.suspend()
+        self._do(life.Resumed(time.monotonic() - began))
+
+    def _restart(self) -> None:
+        cause, left = self._state.cause, self._job.rules.max_restarts - self._state.attempt - 1
+        if cause:
+            why = f"rank {cause.rank} {how(cause.exit)}"
+            self._tell_user(f"mgelaunch: {why}; all ranks are started again ({left} restarts left)")
+        if self._pump:
+            self._pump.drain(time.monotonic())
+        self._forget_attempt()
+        self._start(self._state.attempt + 1)
+        self._state = life.restarted(self._state, time.monotonic())
+
+    def _start(self, number: int) -> None:
+        gate = Gate(self._signals, self._control, self._files)
+        self._begun(start(number, self._job, self._meeting, gate, self._ranks, self._pump))
+        for process in self._job.plan.processes if self._job.records else ():
+            self._job.records.started(process.rank, self._ranks.pid(process.rank), number)  # type: ignore[union-attr]
+
+    def _begun(self, attempt: Attempt) -> None:
+        self._meeting, self._gate, self._keeper = attempt
+        self._selector.register(attempt.gate.report, selectors.EVENT_READ, attempt.gate)
+        if attempt.keeper:
+            attempt.keeper.watch(self._selector)
+
+    def _forget_attempt(self) -> None:
+        self._forget_gate()
+        if self._keeper:
+            self._keeper.close(self._selector)
+            self._keeper = None
+
+    def _forget_gate(self) -> None:
+        if self._gate:
+            self._selector.unregister(self._gate.report)
+            os.close(self._gate.report)
+            self._gate = None
+
+    # What is told in the end
+
+    def _outcome(self, code: int, now: float) -> Outcome:
+        state, cause = self._state, self._state.cause
+        failed = cause if cause and cause.kind == "rank" else None
+        last = self._pump.last(failed.rank, _SHOWN_LINES) if failed and self._pump else Last((), "")
+        memory = ""
+        if failed and failed.exit.status == 128 + signal.SIGKILL:
+            memory = out_of_memory.explanation(self._memory, out_of_memory.kills(Files()))
+        return Outcome(
+            code,
+            state,
+            now - state.began,
+            last,
+            memory,
+            self._holder(last) if failed else "",
+            self._meeting.port if self._meeting else 0,
+            self._keeper.last() if self._keeper and cause and cause.kind == "keeper" else (),
+            self._refused,
+            self._pump.lost if self._pump else None,
+            hidden=self._job.coloured is None,
+        )
+
+    def _holder(self, last: Last) -> str:
+        """Who has the port, when a rank says that it is in use."""
+        if not any("ddress already in use" in line or "EADDRINUSE" in line for line in (*last.lines, last.exception)):
+            return ""
+        from mgelaunch.host.ports import holder  # noqa: PLC0415
+
+        return holder(self._meeting.port) if self._meeting else ""
+
+
+def _waiting(ranks: tuple[int, ...], left: float) -> str:
+    who = f"{len(ranks)} of the ranks" if len(ranks) > 1 else f"rank {ranks[0]}" if ranks else "what the ranks left"
+    return f"mgelaunch: waiting for {who} to end; killed in {left:.0f} s, or at once by Ctrl-C"
+
+
+def _prefixes(world: int) -> dict[int, bytes]:
+    """What stands before the lines of each rank; nothing when there is but one."""
+    if world == 1:
+        return {0: b""}
+    width = len(str(world - 1)) + 2
+    return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in range(world)}

@@ -1,0 +1,126 @@
+"""How a job of several ranks ended, in ten lines at most: the cause first, then what may explain it."""
+
+import signal
+from collections.abc import Iterable, Sequence
+
+from mgelaunch.launch.job import Outcome, how
+from mgelaunch.launch.lifecycle import Cause, Exit
+from mgelaunch.report.text import escaped
+
+_MOST_LINES = 10
+_MOST_RANKS = 8
+
+
+def verdict(outcome: Outcome, folder: str = "") -> tuple[str, ...]:
+    """The lines for stderr; none when all ranks ended with 0. `folder` holds the logs, empty without any."""
+    sentence = reason(outcome)
+    if not sentence:
+        return ()
+    head = f"mgelaunch: error: {escaped(sentence)} [{_CODES[outcome.cause.kind]}]" if outcome.cause else ""
+    lines = [line for line in (head, *_explanations(outcome)) if line]
+    logs = [f"  logs: {escaped(folder)}"] if folder else []
+    room = max(0, _MOST_LINES - len(lines) - len(logs) - 1)
+    last = [f"    {escaped(line)}" for line in outcome.last.lines or outcome.keeper][-room:] if room else []
+    return (*lines, *(["  its last lines:", *last] if last else []), *logs)
+
+
+_CODES = {
+    "rank": "rank.failed",
+    "signal": "job.signal",
+    "time": "job.time-limit",
+    "join": "rank.join",
+    "keeper": "rendezvous.failed",
+    "output": "output.lost",
+}
+
+
+def reason(outcome: Outcome) -> str:
+    """Why the job ended as it did, in one sentence; empty when all ranks ended with 0."""
+    cause = outcome.cause
+    if cause is None:
+        return ""
+    after = f" after {duration(cause.at - outcome.state.began)}"
+    restarts = f" (start {outcome.state.attempt + 1})" if outcome.state.attempt else ""
+    return f"{_what(cause, outcome)}{after}{restarts}{_others(cause, outcome)}"
+
+
+def _what(cause: Cause, outcome: Outcome) -> str:
+    limit = outcome.state.rules
+    match cause.kind:
+        case "rank" if outcome.refused:
+            return f"rank {cause.rank} could not be started: {outcome.refused.strerror}"
+        case "rank":
+            first = " first" if len(outcome.state.exits) > 1 else ""
+            return f"rank {cause.rank} {how(cause.exit)}{first}"
+        case "signal":
+            return f"the job was stopped by {how(cause.exit).rpartition(' ')[2]}"
+        case "time":
+            return f"the time limit of {duration(limit.time_limit or 0)} has passed; the job was stopped"
+        case "join":
+            verb = "has" if len(cause.ranks) == 1 else "have"
+            where = f"the rendezvous at port {outcome.port} within {duration(limit.join_timeout or 0)}"
+            return f"{ranks_shown(cause.ranks)} {verb} not joined {where}: init_process_group was not called there"
+        case "keeper":
+            return f"MegEngine's rendezvous server {how(cause.exit)}"
+        case "output":
+            return "the output cannot be written any more" + (f": {outcome.lost.strerror}" if outcome.lost else "")
+
+
+def _others(cause: Cause, outcome: Outcome) -> str:
+    """What became of the ranks that did not fail first."""
+    killed = sorted(outcome.state.killed)
+    after = dict(outcome.state.exits[_place(cause, outcome) :])
+    by_force = sorted(rank for rank, exit_ in after.items() if _is_stopped(exit_) and rank not in killed)
+    by_itself: dict[Exit, list[int]] = {}
+    for rank, exit_ in after.items():
+        if rank not in (*killed, *by_force, cause.rank):
+            by_itself.setdefault(exit_, []).append(rank)
+    parts = [f"then {ranks_shown(sorted(ranks))} {how(exit_)}" for exit_, ranks in by_itself.items()]
+    parts += [f"{ranks_shown(by_force)} {_was(by_force)} stopped"] if by_force and cause.kind == "rank" else []
+    parts += [f"{ranks_shown(killed)} did not end and {_was(killed)} killed"] if killed else []
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _place(cause: Cause, outcome: Outcome) -> int:
+    """How many ranks had ended before the job was stopped, the guilty one included."""
+    return next((place + 1 for place, (rank, _) in enumerate(outcome.state.exits) if rank == cause.rank), 0)
+
+
+def _is_stopped(exit_: Exit) -> bool:
+    """Whether a rank ended as one does that is told to."""
+    return exit_.status in (0, 128 + signal.SIGTERM, 128 + signal.SIGHUP, 128 + signal.SIGQUIT)
+
+
+def _was(ranks: Sequence[int]) -> str:
+    return "was" if len(ranks) == 1 else "were"
+
+
+def _explanations(outcome: Outcome) -> Iterable[str]:
+    if outcome.memory:
+        yield f"  likely out of memory: {escaped(outcome.memory)}"
+    if outcome.holder:
+        yield f"  port {outcome.port} is held by {escaped(outcome.holder)}; try --master-port 0"
+    if outcome.last.exception and outcome.last.exception != next(reversed(outcome.last.lines), ""):
+        yield f"  its traceback ends with {escaped(outcome.last.exception)}"
+
+
+def ranks_shown(ranks: Sequence[int]) -> str:
+    """Ranks for a sentence: ``rank 1``, ``ranks 1, 2 and 5``, or the first of many."""
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    if len(ranks) > _MOST_RANKS:
+        return f"ranks {', '.join(map(str, ranks[:_MOST_RANKS]))} and {len(ranks) - _MOST_RANKS} more"
+    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """A duration for a sentence: ``0.3 s``, ``12 s``, ``5 min``, ``2 h 30 min``."""
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f} s".replace(".0 s", " s")
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {left} s" if left else "")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")

@@ -1,0 +1,547 @@
+"""What is decided about the ranks of a job, told as histories: what happens when, and what is to be done then."""
+
+import itertools
+import signal
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mgelaunch.launch.lifecycle import (
+    AGAIN,
+    DOUBLED,
+    NOTICE,
+    Alone,
+    Broken,
+    Cause,
+    Clock,
+    Dismiss,
+    Ended,
+    Exit,
+    Finish,
+    Joined,
+    Kill,
+    Notice,
+    Restart,
+    Resumed,
+    Rules,
+    Suspend,
+    Sweep,
+    Tell,
+    Told,
+    begin,
+    restarted,
+    step,
+    wake,
+)
+
+WELL = Exit(0)
+
+
+class Actions(list):
+    """What is to be done: unlike other tuples, actions of different kinds are never equal."""
+
+    def __eq__(self, other):
+        return [(type(each), each) for each in self] == [(type(each), each) for each in other]
+
+    __hash__ = None
+
+    def __contains__(self, action):
+        return any((type(each), each) == (type(action), action) for each in self)
+
+    def __getitem__(self, at):
+        return Actions(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
+
+    def have(self, *kinds):
+        """Whether one of them is of one of these kinds."""
+        return any(isinstance(action, kinds) for action in self)
+
+
+class Job:
+    """A job whose ranks were started at time 0."""
+
+    def __init__(self, world=3, **rules):
+        self.state = begin(Rules(**rules), world, 0.0)
+
+    def at(self, now, *events):
+        """What is to be done when these events happen at `now`; a restart is carried out at once."""
+        done = Actions()
+        for event in events:
+            self.state, actions = step(self.state, event, now)
+            done += actions
+            if Actions(actions).have(Restart):
+                self.state = restarted(self.state, now)
+        return done
+
+    def ended(self, now, *ranks, how=WELL):
+        """What is to be done when these ranks end at `now`, one after the other."""
+        return self.at(now, *(Ended(rank, how) for rank in ranks))
+
+    @property
+    def wake(self):
+        return wake(self.state)
+
+
+# -- ranks end ---------------------------------------------------------------------------------------------
+
+
+def test_a_rank_that_ends_with_0_ends_nobody():
+    job = Job()
+    assert job.ended(1, 1) == []
+    assert (job.state.stopping, job.state.running) == (False, {0, 2})
+
+
+def test_a_job_whose_ranks_all_end_with_0_ends_with_0():
+    job = Job()
+    job.ended(1, 2, 0)
+    assert job.ended(2, 1) == [Dismiss(), Sweep()]
+    assert job.at(2.1, Alone()) == [Finish(0)]
+
+
+def test_what_a_job_that_went_well_has_left_is_killed_at_the_end_of_the_grace():
+    job = Job(world=1, grace=4)
+    job.ended(1, 0)
+    assert job.at(1 + NOTICE, Clock()) == [Notice((), 4 - NOTICE)]
+    assert job.at(5, Clock()) == [Dismiss(), Kill()]
+    assert job.at(5.01, Alone()) == [Finish(0)]
+
+
+def test_when_a_rank_fails_the_others_are_told_and_what_it_left_is_swept():
+    assert Job().ended(1, 1, how=Exit(3)) == [Tell((0, 2), SIGTERM), Sweep(1)]
+
+
+def test_ranks_that_ended_before_the_failure_are_not_told():
+    job = Job(world=4)
+    job.ended(1, 2)
+    assert job.ended(2, 0, how=Exit(1))[0] == Tell((1, 3), SIGTERM)
+
+
+def test_what_a_rank_that_was_stopped_has_left_is_swept_and_in_the_end_everything():
+    job = Job()
+    job.ended(1, 1, how=Exit(3))
+    assert job.ended(1.1, 0, how=Exit(1, SIGTERM)) == [Sweep(0)]
+    assert job.ended(1.2, 2) == [Dismiss(), Sweep(2), Sweep()]
+
+
+def test_when_the_last_rank_fails_nobody_is_told_and_everything_is_swept():
+    job = Job(world=2)
+    job.ended(1, 0)
+    assert job.ended(2, 1, how=Exit(3)) == [Dismiss(), Sweep(1), Sweep()]
+    assert job.at(2, Alone()) == [Finish(3)]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(Exit(3), 3), (Exit(255), 255), (Exit(137), 137), (Exit(1, SIGKILL), 137), (Exit(1, SIGSEGV), 139)],
+    ids=["3", "255", "exit 137", "SIGKILL", "SIGSEGV"],
+)
+def test_the_code_is_that_of_the_rank_that_failed_first(how, code):
+    job = Job()
+    job.ended(0.5, 0)
+    job.ended(1, 1, how=how)
+    job.ended(2, 2, how=Exit(77))
+    assert job.state.cause == Cause("rank", 1, 1, how)
+    assert job.state.exits == ((0, WELL), (1, how), (2, Exit(77)))
+    assert job.at(3, Alone()) == [Finish(code)]
+
+
+def test_a_second_failure_tells_nobody_again():
+    job = Job()
+    job.ended(1, 1, how=Exit(3))
+    assert job.ended(1, 0, how=Exit(4)) == [Sweep(0)]
+
+
+# -- the grace ---------------------------------------------------------------------------------------------
+
+
+def test_at_the_end_of_the_grace_everything_is_killed_again_and_again():
+    job = Job(grace=10)
+    job.ended(1, 1, how=Exit(3))
+    job.at(1 + NOTICE, Clock())
+    assert job.wake == 11
+    assert job.at(10.99, Clock()) == []
+    for again in range(3):
+        assert job.at(11 + again, Clock()) == [Dismiss(), Kill()]
+        assert job.wake == 11 + again + AGAIN
+    assert job.state.killed == {0, 2}
+    job.ended(14, 0, 2, how=Exit(1, SIGKILL))
+    assert job.at(14, Alone()) == [Finish(3)]
+
+
+def test_a_rank_that_ended_in_time_does_not_count_as_killed():
+    job = Job(grace=1)
+    job.ended(0, 1, how=Exit(3))
+    job.ended(0.5, 2)
+    job.at(1, Clock())
+    assert job.state.killed == {0}
+
+
+def test_a_grace_of_0_kills_at_once():
+    job = Job(grace=0)
+    job.ended(1, 1, how=Exit(3))
+    assert job.at(1, Clock()) == [Dismiss(), Kill()]
+
+
+def test_the_user_is_told_once_after_a_second_which_ranks_are_waited_for():
+    job = Job(grace=10)
+    job.ended(5, 1, how=Exit(3))
+    job.ended(5.5, 0)
+    assert job.at(5 + NOTICE - 0.01, Clock()) == []
+    assert job.at(5 + NOTICE, Clock()) == [Notice((2,), 10 - NOTICE)]
+    assert job.at(5 + NOTICE + 0.1, Clock()) == []
+
+
+def test_there_is_no_notice_when_the_grace_is_shorter():
+    job = Job(grace=0.5)
+    job.ended(0, 1, how=Exit(3))
+    assert job.at(2, Clock(), Clock()) == [Dismiss(), Kill()]
+
+
+# -- signals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "passed_on", "code"),
+    [(SIGINT, SIGTERM, 130), (SIGTERM, SIGTERM, 143), (SIGHUP, SIGHUP, 129), (SIGQUIT, SIGQUIT, 131)],
+    ids=["INT", "TERM", "HUP", "QUIT"],
+)
+def test_a_signal_that_ends_the_job(told, passed_on, code):
+    """Ctrl-C becomes TERM for the ranks; whatever they make of it, the code is that of the signal."""
+    job = Job()
+    assert job.at(1, Told(told)) == [Tell((0, 1, 2), passed_on)]
+    job.ended(2, 0, 1, 2, how=Exit(9))
+    assert job.at(2, Alone()) == [Finish(code)]
+
+
+@pytest.mark.parametrize("number", [SIGUSR1, SIGUSR2, SIGWINCH], ids=["USR1", "USR2", "WINCH"])
+def test_a_signal_that_is_passed_on_ends_nothing(number):
+    job = Job()
+    job.ended(1, 1)
+    assert job.at(1, Told(number)) == [Tell((0, 2), number)]
+    assert not job.state.stopping
+
+
+@pytest.mark.parametrize("number", [SIGUSR1, SIGUSR2, SIGWINCH], ids=["USR1", "USR2", "WINCH"])
+def test_a_signal_is_passed_on_while_the_job_is_stopped_too(number):
+    job = Job()
+    job.at(1, Told(SIGTERM))
+    assert job.at(2, Told(number)) == [Tell((0, 1, 2), number)]
+
+
+def test_other_signals_change_nothing():
+    job = Job()
+    before = job.state
+    assert job.at(1, Told(SIGCONT), Told(signal.SIGALRM)) == []
+    assert job.state == before
+
+
+def test_a_second_ctrl_c_kills_at_once():
+    job = Job()
+    job.at(1, Told(SIGINT))
+    assert job.at(1 + DOUBLED, Told(SIGINT)) == [Dismiss(), Kill()]
+    assert job.state.killed == {0, 1, 2}
+    job.ended(2, 0, 1, 2, how=Exit(1, SIGKILL))
+    assert job.at(2, Alone()) == [Finish(130)]
+
+
+def test_a_ctrl_c_that_comes_twice_at_once_is_one():
+    job = Job()
+    job.at(1, Told(SIGINT))
+    assert job.at(1 + DOUBLED * 0.9, Told(SIGINT)) == []
+    assert job.state.killed == frozenset()
+    assert job.at(2, Told(SIGINT)) == [Dismiss(), Kill()]
+
+
+def test_ctrl_c_while_the_job_is_stopped_for_another_reason_kills_at_once():
+    job = Job()
+    job.ended(1, 1, how=Exit(3))
+    assert job.at(1, Told(SIGINT)) == [Dismiss(), Kill()]
+    job.ended(1, 0, 2, how=Exit(1, SIGKILL))
+    assert job.at(1, Alone()) == [Finish(3)]
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGHUP, SIGQUIT], ids=["TERM", "HUP", "QUIT"])
+def test_a_second_signal_of_another_kind_tells_nobody_again(number):
+    job = Job()
+    job.at(1, Told(SIGTERM))
+    assert job.at(2, Told(number)) == []
+    assert job.state.killed == frozenset()
+
+
+# -- suspended ---------------------------------------------------------------------------------------------
+
+
+def test_ctrl_z_suspends_and_what_was_suspended_goes_on_afterwards():
+    job = Job()
+    job.ended(1, 1)
+    assert job.at(1, Told(SIGTSTP)) == [Suspend()]
+    assert job.at(9, Resumed(8)) == [Tell((0, 2), SIGCONT)]
+
+
+def test_suspended_time_is_no_part_of_the_grace():
+    job = Job(grace=10)
+    job.at(0, Told(SIGTERM))
+    job.at(1, Told(SIGTSTP))
+    job.at(101, Resumed(100))
+    assert not job.at(109, Clock(), Clock()).have(Kill)
+    assert job.at(110, Clock()) == [Dismiss(), Kill()]
+
+
+def test_suspended_time_is_no_part_of_the_time_to_join():
+    job = Job(join_timeout=10)
+    job.at(105, Resumed(100))
+    assert job.wake == 110
+    assert job.at(109, Clock()) == []
+
+
+def test_suspended_time_is_part_of_the_time_limit():
+    job = Job(time_limit=60)
+    job.at(105, Resumed(100))
+    assert job.at(105, Clock()) == [Tell((0, 1, 2), SIGTERM)]
+    assert job.state.cause.kind == "time"
+
+
+# -- time limit and rendezvous -----------------------------------------------------------------------------
+
+
+def test_a_job_that_takes_too_long_is_stopped():
+    job = Job(time_limit=60)
+    assert job.wake == 60
+    assert job.at(59.9, Clock()) == []
+    assert job.at(60, Clock()) == [Tell((0, 1, 2), SIGTERM)]
+    job.ended(61, 0, 1, 2)
+    assert job.at(61, Alone()) == [Finish(124)]
+
+
+def test_the_time_limit_counts_from_the_first_start():
+    job = Job(world=1, time_limit=60, max_restarts=1)
+    job.ended(50, 0, how=Exit(1))
+    assert job.at(50, Alone()) == [Restart()]
+    assert job.wake == 60
+    assert job.at(60, Clock()) == [Tell((0,), SIGTERM)]
+
+
+def test_ranks_that_do_not_join_are_named_and_the_job_is_stopped():
+    job = Job(world=4, join_timeout=30)
+    job.at(1, Joined(2), Joined(0), Joined(2))
+    assert job.at(29.9, Clock()) == []
+    assert job.at(30, Clock()) == [Tell((0, 1, 2, 3), SIGTERM)]
+    assert job.state.cause == Cause("join", 30, ranks=(1, 3))
+    job.ended(31, 0, 1, 2, 3)
+    assert job.at(31, Alone()) == [Finish(1)]
+
+
+def test_when_all_have_joined_no_time_runs_any_more():
+    job = Job(world=2, join_timeout=30)
+    assert job.wake == 30
+    job.at(1, Joined(1), Joined(0))
+    assert job.wake is None
+    assert job.at(1000, Clock()) == []
+
+
+def test_every_attempt_has_its_own_time_to_join():
+    job = Job(world=1, join_timeout=30, max_restarts=1)
+    job.at(1, Joined(0))
+    job.ended(20, 0, how=Exit(1))
+    job.at(20, Alone())
+    assert job.wake == 50
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (Broken("keeper", WELL), 1),
+        (Broken("keeper", Exit(1, SIGSEGV)), 1),
+        (Broken("output"), 1),
+        (Broken("output", Exit(1, signal.SIGPIPE)), 141),
+    ],
+    ids=["the server ended", "the server crashed", "the output is full", "nobody reads the output"],
+)
+def test_without_rendezvous_or_output_the_job_is_stopped(broken, code):
+    job = Job()
+    assert job.at(1, broken) == [Tell((0, 1, 2), SIGTERM)]
+    job.ended(2, 0, 1, 2)
+    assert job.at(2, Alone()) == [Finish(code)]
+
+
+def test_a_server_that_ends_while_the_job_is_stopped_is_no_cause():
+    job = Job()
+    job.ended(1, 0, how=Exit(3))
+    assert job.at(2, Broken("keeper")) == []
+    assert job.state.cause.kind == "rank"
+
+
+# -- restarts ----------------------------------------------------------------------------------------------
+
+
+def fail(job, now):
+    """What is to be done in the end when the ranks fail at `now`."""
+    job.ended(now, *sorted(job.state.running), how=Exit(3))
+    return job.at(now, Alone())
+
+
+def test_a_failure_is_final_without_restarts():
+    assert fail(Job(), 100) == [Finish(3)]
+
+
+def test_a_failure_early_after_the_first_start_is_no_accident():
+    assert fail(Job(max_restarts=9, early=3), 2.9) == [Finish(3)]
+
+
+def test_a_later_failure_starts_all_ranks_again():
+    job = Job(max_restarts=1, early=3)
+    assert fail(job, 3) == [Restart()]
+    assert (job.state.running, job.state.attempt, job.state.stopping) == ({0, 1, 2}, 1, False)
+
+
+def test_after_the_first_start_no_failure_is_too_early_and_each_counts():
+    job = Job(max_restarts=2, early=3)
+    assert [fail(job, now) for now in (3, 3.1, 3.2)] == [[Restart()], [Restart()], [Finish(3)]]
+
+
+def test_ranks_are_started_again_only_when_nothing_of_them_is_left():
+    job = Job(max_restarts=1)
+    job.ended(5, 1, how=Exit(3))
+    assert job.at(5, Alone()) == []
+    assert not job.ended(6, 0, 2).have(Restart)
+    assert job.at(6, Alone()) == [Restart()]
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [(Told(SIGTERM), 143), (Told(SIGINT), 130), (Broken("keeper"), 1), (Broken("output"), 1), (Clock(), 124)],
+    ids=["TERM", "Ctrl-C", "server", "output", "time limit"],
+)
+def test_only_the_failure_of_a_rank_is_mended_by_a_restart(event, code):
+    job = Job(max_restarts=9, time_limit=60)
+    job.at(60, event)
+    assert fail(job, 61) == [Finish(code)]
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP, SIGQUIT], ids=["INT", "TERM", "HUP", "QUIT"])
+def test_a_user_who_ends_the_job_while_it_is_stopped_for_a_restart_ends_it(number):
+    job = Job(max_restarts=9)
+    job.ended(5, 1, how=Exit(3))
+    job.at(5.5, Told(number))
+    job.ended(6, 0, 2)
+    (last,) = job.at(6, Alone())
+    assert isinstance(last, Finish)
+    assert last.code in (3, 128 + number)
+
+
+# -- every history -----------------------------------------------------------------------------------------
+
+EXITS = st.sampled_from([WELL, Exit(3), Exit(1), Exit(1, SIGKILL), Exit(1, SIGTERM)])
+SIGNALS = st.sampled_from([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGWINCH, SIGTSTP, SIGCONT])
+RANKS = st.integers(0, 3)
+EVENTS = st.one_of(
+    st.builds(Ended, RANKS, EXITS),
+    st.builds(Told, SIGNALS),
+    st.builds(Joined, RANKS),
+    st.builds(Broken, st.sampled_from(["keeper", "output"]), st.sampled_from([Exit(1), Exit(1, signal.SIGPIPE)])),
+    st.builds(Resumed, st.sampled_from([0.0, 0.5, 20.0])),
+    st.just(Clock()),
+    st.just(Alone()),
+)
+PAUSES = st.sampled_from([0.0, 0.01, 0.06, 0.2, 1.0, 3.0, 11.0])
+LIMITS = st.sampled_from([None, 2.0, 30.0])
+RULES = st.builds(Rules, st.sampled_from([0.0, 0.5, 10.0]), LIMITS, LIMITS, st.integers(0, 2))
+HISTORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=60)
+
+
+def played(rules, world, history):
+    """Each moment of a history that can happen: the state before, the time, the event, the state after and what is
+    done. It ends with the job. A rank ends once; nothing is alone while a rank runs.
+    """
+    state, now = begin(rules, world, 0.0), 0.0
+    for pause, wanted in history:
+        now, event = now + pause, wanted
+        if (isinstance(event, Ended) and event.rank not in state.running) or (
+            isinstance(event, Alone) and (state.running or not state.stopping)
+        ):
+            event = Clock()
+        after, actions = step(state, event, now)
+        yield state, now, event, after, Actions(actions)
+        if Actions(actions).have(Finish):
+            return
+        state = restarted(after, now) if Actions(actions).have(Restart) else after
+
+
+def played_out(rules, world, history):
+    """The same with a long end, in which all ranks end."""
+    end = [*((0.1, Ended(rank, WELL)) for rank in range(world)), (0.1, Alone())]
+    return list(played(rules, world, [*history, *itertools.chain(*[end] * (rules.max_restarts + 1))]))
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_nobody_is_told_anything_after_the_end(rules, world, history):
+    for _, _, _, after, actions in played(rules, world, history):
+        for action in actions:
+            if isinstance(action, Tell | Notice):
+                assert set(action.ranks) <= after.running
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_a_rank_is_told_to_end_once(rules, world, history):
+    """... and from then on only what is passed on to it, or that it goes on."""
+    for before, _, _, _, actions in played(rules, world, history):
+        told = [action.signal for action in actions if isinstance(action, Tell)]
+        assert not before.stopping or not {SIGTERM, SIGHUP, SIGQUIT, SIGINT} & set(told)
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_a_job_that_is_being_stopped_is_stopped(rules, world, history):
+    for before, _, _, after, actions in played(rules, world, history):
+        assert after.stopping or not before.stopping
+        if before.stopping:
+            assert after.cause == before.cause
+        assert before.stopping or not actions.have(Kill)
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_a_job_ends_or_starts_again_only_when_nothing_of_it_is_left_and_then_always(rules, world, history):
+    for before, _, event, _, actions in played(rules, world, history):
+        over = actions.have(Finish, Restart)
+        assert over == isinstance(event, Alone)
+        assert not (over and before.running)
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_every_end_of_a_rank_that_is_not_well_is_swept_behind(rules, world, history):
+    for _, _, event, after, actions in played(rules, world, history):
+        if isinstance(event, Ended) and after.stopping and after.running:
+            assert Sweep(event.rank) in actions
+        if isinstance(event, Ended) and not after.running:
+            assert actions[-1:] == [Sweep()]
+            assert actions.have(Dismiss)
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_the_clock_changes_something_exactly_when_it_is_asked_for(rules, world, history):
+    """So a loop that waits until then misses nothing and never turns for nothing."""
+    for before, now, _, _, _ in played(rules, world, history):
+        due = wake(before) is not None and now >= wake(before)
+        assert (step(before, Clock(), now) != (before, ())) == due
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_the_code_says_why_the_job_ended(rules, world, history):
+    *_, (_, _, _, state, actions) = played_out(rules, world, history)
+    (finish,) = actions
+    cause = state.cause
+    if cause is None:
+        assert finish.code == 0
+        assert {how.status for _, how in state.exits} == {0}
+    else:
+        expected = {"time": 124, "join": 1, "keeper": 1}.get(cause.kind, cause.exit.status)
+        assert finish.code == expected != 0
+    if cause and cause.kind == "rank":
+        assert cause.exit == dict(state.exits)[cause.rank]
+
+
+@given(RULES, st.integers(1, 4), HISTORIES)
+def test_every_rank_ends_once_in_an_attempt_and_no_attempt_is_too_many(rules, world, history):
+    *_, (_, _, _, state, _) = played_out(rules, world, history)
+    assert sorted(rank for rank, _ in state.exits) == list(range(world))
+    assert state.attempt <= rules.max_restarts
