@@ -1,6 +1,7 @@
 """From layers to the resolution: for each name the winner, the beaten, the typed value, the problems."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from mgelaunch.catalogue import CATALOGUE
@@ -100,6 +101,11 @@ def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) 
     return Resolution(settings, layers, tuple(findings))
 
 
+@cache  # every rank asks again
+def _meant(name: str) -> str | None:
+    return near_miss(name, CATALOGUE)
+
+
 def _strange_names(layers: Layers, allowed: frozenset[str]) -> Iterable[Finding]:
     for name, said in layers.assignments.items():
         if name in CATALOGUE or name in allowed:
@@ -112,7 +118,7 @@ def _strange_names(layers: Layers, allowed: frozenset[str]) -> Iterable[Finding]
         if named and not is_portable(name):
             yield Finding("error", "name.portable", "a variable's name has letters, digits and _ only", (), "", place)
             continue
-        if meant := near_miss(name, CATALOGUE):
+        if meant := _meant(name):
             severity: Severity = "error" if named else "warning"
             message = f"{name} is read by nobody (--allow-unknown {name} accepts it); did you mean {meant}?"
             remedy = f"-e {meant}=..." if speaker.source is Source.SET else ""

@@ -112,7 +112,8 @@ def _relative(
 def _total(resource: Resource, world: World, effective: Effective) -> Total | Unmeasured:
     mates = world.mates or (world.placeholders,)
     views = [partial(_seen_by, effective, mate) for mate in mates]
-    return world.measure(resource, views, mates.index(world.placeholders))
+    own = next((number for number, mate in enumerate(mates) if mate is world.placeholders), None)
+    return world.measure(resource, views, mates.index(world.placeholders) if own is None else own)
 
 
 def _seen_by(effective: Effective, mate: Mapping[str, str], name: str) -> str | None:

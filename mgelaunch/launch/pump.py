@@ -141,6 +141,11 @@ class Pump:
         self._balance()
         return True
 
+    def end_line(self) -> None:
+        """Ends the line that a rank has left open on stderr: lines of ours are to follow."""
+        if branch := self._branches.get("stderr"):
+            branch.outlet.write(branch.weaver.interrupt())
+
     def last(self, rank: int, most: int) -> Last:
         """The last lines of `rank`, at most so many: of its stderr, or when it has said nothing there of its stdout."""
         tails = [self._tails[source] for source in self._tails if source.rank == rank]

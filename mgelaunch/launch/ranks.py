@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from mgelaunch.host.descendants import descendants, tell
+from mgelaunch.host.descendants import Descendant, descendants, tell
 from mgelaunch.launch.lifecycle import Exit
 from mgelaunch.launch.plan import Process, complete_environment
 from mgelaunch.launch.spawn import Gate, Streams
@@ -33,7 +33,8 @@ class Watched(NamedTuple):
 
 class Ranks:
     """All processes below this one. A pid is used only while its process is not yet waited for, or is known by the
-    time of its start, so that a signal never reaches a stranger.
+    time of its start, so that a signal never reaches a stranger. Strangers are also the children of a shell that
+    became us (``tensorboard & exec mgelaunch run``, ``> >(tee log)``): they are in our own session, where no rank is.
     """
 
     def __init__(self, selector: selectors.BaseSelector, inherited: Mapping[str, str]) -> None:
@@ -41,6 +42,8 @@ class Ranks:
         self._inherited = inherited
         self._pids: dict[int, int] = {}
         self._watches: dict[int, int] = {}
+        self._session = os.getsid(0)
+        self._strangers = _children()
 
     def start(self, gate: Gate, processes: Iterable[tuple[Process, Streams]], close: Callable[[int], None]) -> None:
         """Forks the processes behind `gate`, watches them, and lets them go. `close` is told each rank whose streams
@@ -119,9 +122,20 @@ class Ranks:
                 with suppress(*_GONE):
                     os.killpg(pid, number)
 
-    def tell_all(self, number: int) -> None:
-        """Sends a signal to every process below this one."""
+    def left(self) -> Iterator[Descendant]:
+        """Every process below this one that a rank has started, or is."""
         for descendant in descendants():
+            if descendant.session != self._session and (descendant.pid, descendant.start) not in self._strangers:
+                yield descendant
+
+    @property
+    def alone(self) -> bool:
+        """Whether no child of ours is left but those that are nobody's concern here."""
+        return bool(self._strangers) and not self._pids and not any(self.left())
+
+    def tell_all(self, number: int) -> None:
+        """Sends a signal to all that are left."""
+        for descendant in self.left():
             tell(descendant, number)
 
     def close(self) -> None:
@@ -130,3 +144,12 @@ class Ranks:
             self._selector.unregister(watch)
             os.close(watch)
         self._watches.clear()
+
+
+def _children() -> frozenset[tuple[int, int]]:
+    """Processes that are below this one before it has started any, by pid and time of start."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return frozenset()
+    return frozenset((descendant.pid, descendant.start) for descendant in descendants())

@@ -73,6 +73,8 @@ class _Supervisor:
         now = time.monotonic()
         if self._pump:
             self._pump.drain(now)
+            if self._code:
+                self._pump.end_line()
             while self._pump.pending and not self._interrupted(self._pump):
                 pass
         return self._outcome(self._code, now)
@@ -129,11 +131,12 @@ class _Supervisor:
         try:
             for gone in self._ranks.any_gone():
                 self._bury(gone)
+            alone = self._ranks.alone
         except ChildProcessError:
-            if self._code is None:
-                self._do(life.Alone())
-            return
-        if self._sweeping:
+            alone = True
+        if alone and self._code is None:
+            self._do(life.Alone())
+        elif self._sweeping:
             self._sweeping = False
             self._ranks.tell_all(signal.SIGTERM)
 
