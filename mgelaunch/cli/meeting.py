@@ -83,8 +83,9 @@ def _meet(job: Job, *, starting: bool) -> Job:
         try:
             said["master_port"] = str(ports.free_port(said.get("master_addr", "127.0.0.1"), Files()))
         except ports.NoPort as problem:
-            if ports.obstacle(said.get("master_addr", "127.0.0.1"), 0):
-                return job  # no address of ours: that is told with its place
+            obstacle = ports.obstacle(said.get("master_addr", "127.0.0.1"), 0)
+            if obstacle and obstacle.kind == "address":
+                return job  # that is told with its place
             problems = (Finding("error", "port.taken", str(problem).rstrip("."), ("MASTER_PORT",)),)
     return with_placeholders(job, **said)._replace(findings=(*job.findings, *problems))
 

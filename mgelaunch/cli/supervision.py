@@ -1,18 +1,18 @@
 """From a decision to a supervised job, and from its outcome to words and an exit code."""
 
 import os
-import socket
 import sys
+from typing import TYPE_CHECKING
 
 from mgelaunch.cli.decide import Decision, Supervision
 from mgelaunch.cli.say import coloured, complain, say
 from mgelaunch.errors import Failure
 from mgelaunch.finding import Finding
 from mgelaunch.launch.job import Job, Meeting, Outcome
-from mgelaunch.launch.records import Records, Subject
 from mgelaunch.launch.supervise import supervise
-from mgelaunch.report.text import masked_word
-from mgelaunch.report.verdict import reason, verdict
+
+if TYPE_CHECKING:  # only --log-dir pays for them
+    from mgelaunch.launch.records import Records
 
 
 def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
@@ -37,12 +37,19 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
     )
     sys.stdout.flush()
     outcome = supervise(job, complain)
+    from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more
+
     for line in verdict(outcome, records.folder if records else ""):
         complain(line)
     return _close(records, outcome) if records else outcome.code
 
 
-def _records(decision: Decision, log_dir: str, run_id: str) -> Records:
+def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
+    import socket  # noqa: PLC0415
+
+    from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
+    from mgelaunch.report.text import masked_word  # noqa: PLC0415
+
     command = tuple(map(masked_word, decision.plan.processes[0].argv))
     try:
         return Records(log_dir, Subject(run_id, socket.gethostname(), command, len(decision.plan.processes)))
@@ -50,7 +57,9 @@ def _records(decision: Decision, log_dir: str, run_id: str) -> Records:
         raise Failure(f"the directory of --log-dir cannot be made: {error.strerror}", "log.directory") from None
 
 
-def _close(records: Records, outcome: Outcome) -> int:
+def _close(records: "Records", outcome: Outcome) -> int:
+    from mgelaunch.report.verdict import reason  # noqa: PLC0415
+
     cause = outcome.cause
     first = cause.rank if cause and cause.kind == "rank" else None
     records.finished(outcome.code, first, reason(outcome), outcome.state.attempt + 1)

@@ -161,8 +161,11 @@ def _place_here(address: str) -> _Place:
     except OSError:
         raise NoPort("the name of the host is not known here.") from None
     for place in places:
-        if _refusal(place, 0) is None:
+        refusal = _refusal(place, 0)
+        if refusal is None:
             return place
+        if refusal in (errno.EMFILE, errno.ENFILE):
+            raise NoPort("no port can be tried: the limit of open files (ulimit -n) is reached.")
     raise NoPort("no port can be bound: the address is not one of this host.")
 
 

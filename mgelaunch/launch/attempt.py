@@ -36,7 +36,6 @@ def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ran
     port = place.port if place else 0
     plan = job.plan if place == job.meeting and not number else job.again(number, port)
     keeper = _keeper(place, plan) if place and place.python else None
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     opened: dict[int, tuple[int, int]] = {}
 
     def processes() -> Iterable[tuple[Process, Streams]]:
@@ -52,22 +51,25 @@ def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ran
             os.close(end)
 
     try:
-        ranks.start(gate, processes(), forked)
+        with open(os.devnull, "r+b", buffering=0) as file:
+            null = file.fileno()
+            ranks.start(gate, processes(), forked)
     except NotForked as refused:
-        raise _not_started(refused.error, refused.held, len(plan.processes)) from None
+        raise not_started(refused.error, refused.held - bool(keeper), len(plan.processes)) from None
     except OSError as error:
-        held = len(gate.pids)
+        held = len(gate.pids) - bool(keeper)
         gate.cancel()
-        raise _not_started(error, held, len(plan.processes)) from None
-    finally:
-        os.close(null)
+        raise not_started(error, held, len(plan.processes)) from None
     return Attempt(place, gate, keeper)
 
 
 def _free(meeting: Meeting | None, number: int) -> Meeting | None:
     """The place to meet, with another port when ours to choose and the old one is taken or was used before."""
     if meeting and meeting.chosen and (number or ports.obstacle(meeting.address, meeting.port)):
-        return meeting._replace(port=ports.free_port(meeting.address, Files()))
+        try:
+            return meeting._replace(port=ports.free_port(meeting.address, Files()))
+        except ports.NoPort as problem:
+            raise Failure(str(problem).rstrip("."), "port.taken") from None
     return meeting
 
 
@@ -89,8 +91,9 @@ def _keeper(place: Meeting, plan: Plan) -> Keeper:
     return Keeper(server, place.python, len(plan.processes), plan.processes[0].cwd)
 
 
-def _not_started(error: OSError, held: int, wanted: int) -> Failure:
-    return Failure(f"the kernel allows {held} of {wanted} ranks only: {_limit(error)}", "launch.processes")
+def not_started(error: OSError, held: int, wanted: int) -> Failure:
+    """Why only `held` of the ranks could be had."""
+    return Failure(f"the kernel allows {max(0, held)} of {wanted} ranks only: {_limit(error)}", "launch.processes")
 
 
 def _limit(error: OSError) -> str:

@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.launch.lifecycle import Cause, Exit, Rules, State
 from mgelaunch.launch.plan import Plan
 from mgelaunch.launch.pump import Last
-from mgelaunch.launch.records import Records
+
+if TYPE_CHECKING:  # json comes with them
+    from mgelaunch.launch.records import Records
 
 
 class Meeting(NamedTuple):
@@ -32,7 +34,7 @@ class Job(NamedTuple):
     rules: Rules
     meeting: Meeting | None
     coloured: frozenset[int] | None
-    records: Records | None = None
+    records: "Records | None" = None
 
 
 class Outcome(NamedTuple):

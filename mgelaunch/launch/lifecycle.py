@@ -53,7 +53,7 @@ class Cause(NamedTuple):
 class State(NamedTuple):
     """All that the decisions depend on. ``exits`` are in the order in which the ranks ended; ``joined`` are the ranks
     that the rendezvous server has seen. ``kill_at`` is set while ranks, or what they left behind, are being stopped;
-    ``final`` when the user has told so, too, and nothing is to be started again.
+    ``final`` when nothing is to be started again: the user has told it to end, too, or it never could be started.
     """
 
     rules: Rules
@@ -78,10 +78,11 @@ class State(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Event: the main process of a rank has ended."""
+    """Event: the main process of a rank has ended; ``refused``: the kernel did not let it become its program."""
 
     rank: int
     exit: Exit
+    refused: bool = False
 
 
 class Told(NamedTuple):
@@ -189,8 +190,8 @@ def restarted(state: State, now: float) -> State:
 def step(state: State, event: Event, now: float) -> Decided:
     """What becomes of `state` when `event` happens at `now`, and what is to be done."""
     match event:
-        case Ended(rank, exit_):
-            return _ended(state, rank, exit_, now)
+        case Ended(rank, exit_, refused):
+            return _ended(state._replace(final=state.final or refused), rank, exit_, now)
         case Told(number):
             return _told(state, number, now)
         case Joined(rank):

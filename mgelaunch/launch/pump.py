@@ -5,12 +5,14 @@ import os
 import selectors
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mgelaunch.launch.outlet import Outlet, same_file
-from mgelaunch.launch.records import Records
 from mgelaunch.launch.tail import Tail
 from mgelaunch.launch.weave import Weaver
+
+if TYPE_CHECKING:  # json comes with them
+    from mgelaunch.launch.records import Records
 
 _BLOCK = 1 << 18
 """Bytes that are read from one rank before the next has its turn."""
@@ -62,7 +64,7 @@ class Pump:
         self,
         selector: selectors.BaseSelector,
         prefixes: Mapping[int, bytes],
-        records: Records | None,
+        records: "Records | None",
         coloured: frozenset[int] | None,
     ) -> None:
         """`coloured` are those of 1 and 2 that take colours; None: nothing is shown."""

@@ -5,6 +5,7 @@ PR_SET_PDEATHSIG). Held, a process has run nothing of the user's yet, so a job t
 started at all.
 """
 
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+from mgelaunch.errors import CANNOT_EXECUTE, NOT_FOUND
 from mgelaunch.launch.plan import Process
 from mgelaunch.launch.signals import Signals
 
@@ -140,7 +142,7 @@ class Gate:
                 os.execve(process.program, process.argv, environment)
         except OSError as error:
             os.write(self._tell, _REPORT.pack(process.rank, error.errno or 0))
-            status = 127
+            status = NOT_FOUND if error.errno == errno.ENOENT else CANNOT_EXECUTE
         finally:
             os._exit(status)
 

@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Callable
 
+from mgelaunch.errors import Failure
 from mgelaunch.host import out_of_memory
 from mgelaunch.host.files import Files
 from mgelaunch.launch import keeper as rendezvous
 from mgelaunch.launch import lifecycle as life
-from mgelaunch.launch.attempt import Attempt, start
+from mgelaunch.launch.attempt import Attempt, not_started, start
 from mgelaunch.launch.descriptors import allow_files, open_streams
 from mgelaunch.launch.job import Job, Outcome, how
 from mgelaunch.launch.keeper import Keeper
@@ -32,7 +33,10 @@ def supervise(job: Job, say: Callable[[str], None]) -> Outcome:
         Failure: the ranks could not be started; none of them runs.
     """
     open_streams()
-    supervisor = _Supervisor(job, say)
+    try:
+        supervisor = _Supervisor(job, say)
+    except OSError as error:
+        raise not_started(error, 0, len(job.plan.processes)) from None
     try:
         return supervisor.run()
     finally:
@@ -57,7 +61,7 @@ class _Supervisor:
         self._meeting = job.meeting
         self._gate: Gate | None = None
         self._keeper: Keeper | None = None
-        self._refused: OSError | None = None
+        self._refused: dict[int, OSError] = {}
         self._sweeping = False
         self._warned = False
         self._code: int | None = None
@@ -143,7 +147,9 @@ class _Supervisor:
     def _bury(self, gone: Gone) -> None:
         """What is to be done at the end of a rank is done while its pid cannot be anybody else's."""
         if gone.rank is not None and gone.rank >= 0:
-            self._do(life.Ended(gone.rank, gone.exit))
+            if self._gate:
+                self._hear_refusals(self._gate)
+            self._do(life.Ended(gone.rank, gone.exit, gone.rank in self._refused))
         peak = self._ranks.bury(gone)
         if gone.rank is not None and gone.rank >= 0 and self._job.records:
             self._job.records.ended(gone.rank, gone.exit, peak)
@@ -163,8 +169,8 @@ class _Supervisor:
         told = gate.refusals()
         if told is None:
             self._forget_gate()
-        elif told:
-            self._refused = OSError(told[0].error, os.strerror(told[0].error))
+        else:
+            self._refused |= {rank: OSError(number, os.strerror(number)) for rank, number in told}
 
     def _mourn(self, lost: OSError) -> None:
         """Our own output takes nothing any more: where no log has it, nobody will ever read what the ranks say."""
@@ -234,10 +240,17 @@ class _Supervisor:
         if self._pump:
             self._pump.drain(time.monotonic())
         self._forget_attempt()
-        self._start(self._state.attempt + 1)
+        self._sweeping = False
+        try:
+            self._start(self._state.attempt + 1)
+        except Failure as failure:
+            self._tell_user(f"mgelaunch: error: they could not be: {failure.message} [{failure.code}]")
+            self._code = cause.exit.status if cause else failure.exit_code
+            return
         self._state = life.restarted(self._state, time.monotonic())
 
     def _start(self, number: int) -> None:
+        self._refused = {}
         gate = Gate(self._signals, self._control, self._files)
         self._begun(start(number, self._job, self._meeting, gate, self._ranks, self._pump))
         for process in self._job.plan.processes if self._job.records else ():
@@ -279,7 +292,7 @@ class _Supervisor:
             self._holder(last) if failed else "",
             self._meeting.port if self._meeting else 0,
             self._keeper.last() if self._keeper and cause and cause.kind == "keeper" else (),
-            self._refused,
+            self._refused.get(failed.rank) if failed else None,
             self._pump.lost if self._pump else None,
             hidden=self._job.coloured is None,
         )

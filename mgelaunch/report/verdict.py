@@ -39,7 +39,8 @@ def reason(outcome: Outcome) -> str:
     cause = outcome.cause
     if cause is None:
         return ""
-    after = f" after {duration(cause.at - outcome.state.began)}"
+    told = cause.kind in {"rank", "signal", "keeper"} and not outcome.refused
+    after = f" after {duration(cause.at - outcome.state.began)}" if told else ""
     restarts = f" (start {outcome.state.attempt + 1})" if outcome.state.attempt else ""
     return f"{_what(cause, outcome)}{after}{restarts}{_others(cause, outcome)}"
 
@@ -50,12 +51,12 @@ def _what(cause: Cause, outcome: Outcome) -> str:
         case "rank" if outcome.refused:
             return f"rank {cause.rank} could not be started: {outcome.refused.strerror}"
         case "rank":
-            first = " first" if len(outcome.state.exits) > 1 else ""
-            return f"rank {cause.rank} {how(cause.exit)}{first}"
+            first = " failed first: it" if len(outcome.state.exits) > 1 else ""
+            return f"rank {cause.rank}{first} {how(cause.exit)}"
         case "signal":
             return f"the job was stopped by {how(cause.exit).rpartition(' ')[2]}"
         case "time":
-            return f"the time limit of {duration(limit.time_limit or 0)} has passed; the job was stopped"
+            return f"the job was stopped by its time limit of {duration(limit.time_limit or 0)}"
         case "join":
             verb = "has" if len(cause.ranks) == 1 else "have"
             where = f"the rendezvous at port {outcome.port} within {duration(limit.join_timeout or 0)}"

@@ -37,11 +37,11 @@ def test_of_a_job_that_went_well_nothing_is_said():
 SENTENCES = {
     "a code": (
         outcome(failed(1, Exit(3)), (1, Exit(3)), (0, TERMINATED), (2, TERMINATED)),
-        "rank 1 exited with 3 first after 12 s; ranks 0 and 2 were stopped [rank.failed]",
+        "rank 1 failed first: it exited with 3 after 12 s; ranks 0 and 2 were stopped [rank.failed]",
     ),
     "one other": (
         outcome(failed(1, Exit(3)), (1, Exit(3)), (0, TERMINATED), world=2),
-        "rank 1 exited with 3 first after 12 s; rank 0 was stopped [rank.failed]",
+        "rank 1 failed first: it exited with 3 after 12 s; rank 0 was stopped [rank.failed]",
     ),
     "alone": (
         outcome(failed(0, Exit(3)), (0, Exit(3)), world=1),
@@ -57,15 +57,15 @@ SENTENCES = {
     ),
     "some ended before": (
         outcome(failed(1, Exit(3)), (2, Exit(0)), (1, Exit(3)), (0, TERMINATED)),
-        "rank 1 exited with 3 first after 12 s; rank 0 was stopped [rank.failed]",
+        "rank 1 failed first: it exited with 3 after 12 s; rank 0 was stopped [rank.failed]",
     ),
     "one did not heed": (
         outcome(failed(1, Exit(3)), (1, Exit(3)), (0, TERMINATED), (2, KILLED), killed={2}),
-        "rank 1 exited with 3 first after 12 s; rank 0 was stopped, rank 2 did not end and was killed [rank.failed]",
+        "rank 1 failed first: it exited with 3 after 12 s; rank 0 was stopped, rank 2 did not end and was killed [rank.failed]",
     ),
     "two did not heed": (
         outcome(failed(1, Exit(3)), (1, Exit(3)), (0, KILLED), (2, KILLED), killed={0, 2}),
-        "rank 1 exited with 3 first after 12 s; ranks 0 and 2 did not end and were killed [rank.failed]",
+        "rank 1 failed first: it exited with 3 after 12 s; ranks 0 and 2 did not end and were killed [rank.failed]",
     ),
     "a later start": (
         outcome(failed(0, Exit(3), 3700.0), (0, Exit(3)), world=1, attempt=2),
@@ -73,7 +73,7 @@ SENTENCES = {
     ),
     "not started": (
         outcome(failed(0, Exit(126)), (0, Exit(126)), world=1, refused=OSError(errno.E2BIG, os.strerror(errno.E2BIG))),
-        "rank 0 could not be started: Argument list too long after 12 s [rank.failed]",
+        "rank 0 could not be started: Argument list too long [rank.failed]",
     ),
     "Ctrl-C": (
         outcome(Cause("signal", 112.0, exit=Exit(0, signal.SIGINT)), (1, TERMINATED), (0, TERMINATED)),
@@ -85,15 +85,15 @@ SENTENCES = {
     ),
     "time limit": (
         outcome(Cause("time", 160.0), (0, TERMINATED), rules=Rules(time_limit=60)),
-        "the time limit of 60 s has passed; the job was stopped after 60 s [job.time-limit]",
+        "the job was stopped by its time limit of 60 s [job.time-limit]",
     ),
     "one has not joined": (
         outcome(Cause("join", 112.0, ranks=(2,)), rules=Rules(join_timeout=600), port=29500),
-        "rank 2 has not joined the rendezvous at port 29500 within 10 min: init_process_group was not called there after 12 s [rank.join]",
+        "rank 2 has not joined the rendezvous at port 29500 within 10 min: init_process_group was not called there [rank.join]",
     ),
     "two have not joined": (
         outcome(Cause("join", 112.0, ranks=(0, 2)), rules=Rules(join_timeout=600), port=29500),
-        "ranks 0 and 2 have not joined the rendezvous at port 29500 within 10 min: init_process_group was not called there after 12 s [rank.join]",
+        "ranks 0 and 2 have not joined the rendezvous at port 29500 within 10 min: init_process_group was not called there [rank.join]",
     ),
     "server": (
         outcome(Cause("keeper", 112.0, exit=Exit(1))),
@@ -101,7 +101,7 @@ SENTENCES = {
     ),
     "output": (
         outcome(Cause("output", 112.0), lost=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
-        "the output cannot be written any more: No space left on device after 12 s [output.lost]",
+        "the output cannot be written any more: No space left on device [output.lost]",
     ),
 }
 
