@@ -116,7 +116,7 @@ def _usage(request: Request, options: Options) -> None:
         raise UsageError(f"write -n {ranks[1:]}, not -n{ranks}")
     number = whole(ranks)
     if ranks not in {"gpu", "cpu", "auto"} and (number is None or not 0 < number <= MOST_RANKS):
-        raise UsageError(f"-n takes a number of ranks from 1 to {MOST_RANKS}, or gpu, cpu or auto")
+        raise UsageError(f"-n/--nproc-per-node takes a number of ranks from 1 to {MOST_RANKS}, or gpu, cpu or auto")
 
 
 def _read(request: Request, environ: Mapping[str, str], run_id: str, host: Host, planned: int) -> Job:

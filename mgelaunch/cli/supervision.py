@@ -36,11 +36,17 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
         records=records,
     )
     sys.stdout.flush()
-    outcome = supervise(job, complain)
-    from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more
+    try:
+        outcome = supervise(job, complain)
+    except Failure as failure:
+        if records:
+            records.finished(failure.exit_code, None, failure.message, 0)
+        raise
+    if outcome.cause:
+        from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more
 
-    for line in verdict(outcome, records.folder if records else ""):
-        complain(line)
+        for line in verdict(outcome, records.folder if records else ""):
+            complain(line)
     return _close(records, outcome) if records else outcome.code
 
 
@@ -48,9 +54,9 @@ def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
     import socket  # noqa: PLC0415
 
     from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
-    from mgelaunch.report.text import masked_word  # noqa: PLC0415
+    from mgelaunch.report.text import masked_command  # noqa: PLC0415
 
-    command = tuple(map(masked_word, decision.plan.processes[0].argv))
+    command = masked_command(decision.plan.processes[0].argv)
     try:
         return Records(log_dir, Subject(run_id, socket.gethostname(), command, len(decision.plan.processes)))
     except OSError as error:

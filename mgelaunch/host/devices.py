@@ -8,7 +8,6 @@ from mgelaunch.host.files import Files
 from mgelaunch.host.kernel_cards import MPS_DIRECTORY, amd_cards, driver_traces, nvidia_cards, nvidia_driver
 from mgelaunch.host.libraries import has_library
 from mgelaunch.host.nvidia_smi import ask_nvidia_smi, find_nvidia_smi
-from mgelaunch.host.nvml_answer import ask_nvml, find_binding
 
 
 def read_devices(files: Files, environ: Mapping[str, str], *, deadline: float = 15.0) -> Devices:
@@ -27,11 +26,14 @@ def read_devices(files: Files, environ: Mapping[str, str], *, deadline: float = 
 def _told(files: Files, environ: Mapping[str, str], until: float) -> Devices:
     library = has_library(files, environ, "libnvidia-ml.so.1")
     problem = ""
-    if library and (binding := find_binding()):
-        told = ask_nvml(files, environ, binding, until)
-        if _is_final(told, until):
-            return _or_amd(told, files)
-        problem = told.problem
+    if library:
+        from mgelaunch.host.nvml_answer import ask_nvml, find_binding  # noqa: PLC0415 - few hosts have cards
+
+        if binding := find_binding():
+            told = ask_nvml(files, environ, binding, until)
+            if _is_final(told, until):
+                return _or_amd(told, files)
+            problem = told.problem
     if program := find_nvidia_smi(environ):
         told = ask_nvidia_smi(files, program, environ, until)
         if _is_final(told, until):

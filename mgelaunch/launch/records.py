@@ -1,8 +1,10 @@
 """What stays of a job in its directory: one log and one record for each rank, and one record of the whole."""
 
+import errno
 import json
 import os
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from mgelaunch.launch.lifecycle import Exit
@@ -23,18 +25,17 @@ class Records:
     """Writes below ``folder``, which is new. A disk that is full stops no job: ``lost`` says what is missing."""
 
     def __init__(self, parent: str, subject: Subject) -> None:
-        """Makes the directory.
+        """Makes the directory, with a number behind its name where there is one already.
 
         Raises:
-            OSError: it cannot be made, or there is one of that name.
+            OSError: it cannot be made.
         """
-        self.folder = os.path.join(parent, subject.run_id)
+        os.makedirs(parent, exist_ok=True)
+        self.folder = _new_folder(os.path.join(parent, subject.run_id))
         self.lost: OSError | None = None
         self._subject = subject
         self._began = time.time()
         self._ranks: dict[int, dict[str, Any]] = {}
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(self.folder)
         self._logs = [self._open(f"rank-{rank}.log") for rank in range(subject.world)]
 
     def _open(self, name: str) -> int:
@@ -58,7 +59,10 @@ class Records:
         self._write(f"rank-{rank}.json", self._ranks[rank])
 
     def ended(self, rank: int, exit_: Exit, peak: int) -> None:
-        """A rank has ended; `peak` is the largest resident set of it or of a child that it waited for, in bytes."""
+        """A rank has ended; `peak` is the largest resident set of it or of a child that it waited for, in bytes.
+
+        It is never below that of the launcher, of which a rank is a copy before it becomes its program.
+        """
         how = {"exit_code": None if exit_.signal else exit_.code, "signal": exit_.signal or None}
         self._ranks[rank] |= {"end": _shown(time.time()), **how, "peak_rss": peak}
         self._write(f"rank-{rank}.json", self._ranks[rank])
@@ -86,6 +90,15 @@ class Records:
             os.replace(f"{path}.new", path)
         except OSError as error:
             self.lost = self.lost or error
+
+
+def _new_folder(path: str) -> str:
+    """Jobs of several containers that share a disk may have the same name."""
+    for name in (path, *(f"{path}-{number}" for number in range(2, 1000))):
+        with suppress(FileExistsError):
+            os.mkdir(name)
+            return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 def _shown(moment: float) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 LONGEST = 1 << 20
 """Bytes of an unfinished line that are kept; a longer one is shown in pieces."""
+_STATE = 4096
+"""Bytes of a bar that are kept to be shown once more."""
 _ERASE = b"\x1b[K"
 """Erases from the cursor to the end of the line (ECMA-48, EL)."""
 _CLEAR = b"\r" + _ERASE
@@ -17,7 +19,7 @@ _CLEAR = b"\r" + _ERASE
 class _Line:
     """The line that one source has begun and not ended: what of it is not shown yet."""
 
-    __slots__ = ("after_newline", "after_return", "begun", "prefix", "returned", "waiting")
+    __slots__ = ("after_newline", "after_return", "begun", "prefix", "returned", "state", "waiting")
 
     def __init__(self, prefix: bytes, *, ansi: bool) -> None:
         self.prefix = prefix
@@ -26,6 +28,7 @@ class _Line:
         self.waiting = bytearray()
         self.returned = False  # a carriage return follows that may be half of a line end
         self.begun = False  # something of it has been shown
+        self.state = b""  # what its bar shows, to be shown again if it ends while another one stands in its place
 
     def hold(self, data: bytes) -> bytes:
         """`data` with the carriage return that was held back before it, and without the one at its own end."""
@@ -33,6 +36,11 @@ class _Line:
             data = b"\r" + data
         self.returned = data.endswith(b"\r")
         return data[:-1] if self.returned else data
+
+    def note(self, said: bytes, *, anew: bool) -> None:
+        """Takes down what a bar shows, now that `said` has been added to it, or put in its place (`anew`)."""
+        _, back, state = said.rpartition(b"\r")
+        self.state = (state if back or anew else self.state + state)[:_STATE]
 
     def prefixed(self, text: bytes) -> bytes:
         """`text`, which begins within a line, with the prefix after each line end and carriage return in it."""
@@ -134,15 +142,21 @@ class Weaver:
         """What waits of `line` and then `text`, made ready for the stream, which then stands where `text` ends."""
         ended = text.rfind(b"\n") + 1
         bar = text.find(b"\r", ended) >= 0 or line.returned
-        lead = b""
+        lead, anew = b"", False
         if self._owner is line:
             bar = bar or (self._bar and not ended)
         else:
             elsewhere = line.begun or self._open
             lead = self._break_for(text) + line.prefix
             if elsewhere and not line.waiting and _goes_back(text):
-                text = text[1:]  # where it goes back to, the stream already is
+                text, anew = text[1:], True  # where it goes back to, the stream already is
+            if self._ansi and line.begun and not line.waiting and text.lstrip(b"\r").startswith(b"\n"):
+                lead += line.state
         shown = b"".join((lead, line.waiting, line.prefixed(text)))
+        if bar:
+            line.note(text[ended:] if ended else bytes(line.waiting) + text, anew=anew)
+        else:
+            line.state = b""
         line.waiting.clear()
         self._open = line.begun = not text.endswith(b"\n")
         self._owner = line if self._open else None

@@ -8,7 +8,7 @@ from mgelaunch.environment.resolve import Resolution, Setting
 from mgelaunch.environment.source import INHERITED, Assignment, Source
 from mgelaunch.finding import Finding
 from mgelaunch.launch.plan import Plan
-from mgelaunch.report.text import masked, masked_word
+from mgelaunch.report.text import masked, masked_command
 from mgelaunch.target.interpreter import Interpreter
 
 VERSION = 1
@@ -33,7 +33,7 @@ def document(
             {
                 "rank": process.rank,
                 "program": process.program,
-                "argv": [masked_word(word) if mask else word for word in process.argv],
+                "argv": list(masked_command(process.argv) if mask else process.argv),
                 "cwd": process.cwd,
                 "environment": _environment(process.environment, resolution, mask=mask),
                 "deferred": [setting.name for setting in resolution.settings.values() if setting.deferred],

@@ -12,7 +12,7 @@ from mgelaunch.host.cpus import listed
 from mgelaunch.launch.plan import Plan
 from mgelaunch.report.docs import MOMENT_WORDS
 from mgelaunch.report.document import worth_showing
-from mgelaunch.report.text import masked_word, padded, shown, width
+from mgelaunch.report.text import masked_command, padded, shown, width
 from mgelaunch.target.interpreter import Interpreter
 
 _MOST_SHOWN = 4
@@ -42,7 +42,7 @@ def dry_run(
     ]
     rows += [_own_row(plan.world, len(own))] if together and own else []
     process = plan.processes[0]
-    command = shlex.join(map(masked_word, (process.program, *process.argv[1:]))) if process.argv else "(no TARGET)"
+    command = shlex.join(masked_command((process.program, *process.argv[1:]))) if process.argv else "(no TARGET)"
     return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", f"command   {command}", "nothing was started"])
 
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from mgelaunch.catalogue.names import is_secret
 from mgelaunch.finding import Finding
@@ -40,6 +41,16 @@ def masked_word(word: str) -> str:
     """A word of a command line: passwords in URLs masked, and the value of a ``NAME=VALUE`` that is secret."""
     name, equals, _ = word.partition("=")
     return f"{name}={MASK}" if equals and is_secret(name.lstrip("-").replace("-", "_")) else _without_password(word)
+
+
+def masked_command(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a command line, masked; also the one behind an option that names a secret (``--api-key``)."""
+    names = ["", *(word.lstrip("-") if word.startswith("-") and "=" not in word else "" for word in words)]
+    hidden = [bool(name) and is_secret(name.replace("-", "_")) for name in names]
+    return tuple(
+        MASK if secret and not word.startswith("-") else masked_word(word)
+        for word, secret in zip(words, hidden, strict=False)
+    )
 
 
 def masked(text: str | None, *, secret: bool) -> str | None:

@@ -97,10 +97,13 @@ def _was(ranks: Sequence[int]) -> str:
 
 
 def _explanations(outcome: Outcome) -> Iterable[str]:
+    cause, rules, attempt, began = outcome.cause, outcome.state.rules, outcome.state.attempt, outcome.state.began
     if outcome.memory:
         yield f"  likely out of memory: {escaped(outcome.memory)}"
     if outcome.holder:
         yield f"  port {outcome.port} is held by {escaped(outcome.holder)}; try --master-port 0"
+    if cause and cause.kind == "rank" and rules.max_restarts and not attempt and cause.at - began < rules.early:
+        yield f"  not started again: it failed within {duration(rules.early)} of the first start"
     if outcome.last.exception and outcome.last.exception != next(reversed(outcome.last.lines), ""):
         yield f"  its traceback ends with {escaped(outcome.last.exception)}"
 

@@ -375,7 +375,8 @@ def test_one_source_without_a_prefix_is_passed_on_byte_for_byte(chunks, ansi):
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), CHUNKS), max_size=5), st.booleans())
 def test_no_visible_byte_is_lost_and_no_open_line_goes_unnoticed(said, ansi):
-    """Whatever is said by whom, with bars and prompts: every byte but returns is there, and ours come from nobody."""
+    """Whatever is said by whom, with bars and prompts: every byte but returns is there. On a terminal the last state of
+    a bar that another one has replaced is there twice, because the first time it was erased."""
     woven, stream, told = weaver(ansi=ansi, a=b"", b=b"", c=b""), b"", b""
     for now, (name, chunks) in enumerate(said):
         for chunk, waits in chunks:
@@ -385,5 +386,13 @@ def test_no_visible_byte_is_lost_and_no_open_line_goes_unnoticed(said, ansi):
             assert woven.open or not stream or stream.endswith((b"\n", CLEAR))
     stream += b"".join(map(woven.close, "abc"))
     for sign in (b"a", b"\0"):
-        assert stream.count(sign) == told.count(sign)
+        assert stream.count(sign) == told.count(sign) or (ansi and stream.count(sign) > told.count(sign))
     assert stream.count(b"\n") >= told.count(b"\n")
+
+
+def test_the_last_states_of_two_bars_are_both_there_when_they_end_one_after_the_other():
+    woven = weaver(ansi=True, a=b"[a] ", b=b"[b] ")
+    shown = b"".join(
+        woven.feed(name, text, 0.0) for name, text in [("a", b"\r100%"), ("b", b"\r100%"), ("a", b"\n"), ("b", b"\n")]
+    )
+    assert [line.rpartition(b"\x1b[K")[2] for line in shown.split(b"\n")[:2]] == [b"[a] 100%", b"[b] 100%"]
