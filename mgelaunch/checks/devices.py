@@ -130,8 +130,7 @@ def _outnumbered(situation: Situation, view: View) -> bool:
     and that is not there, or it names no device, so that its script chooses.
     """
     ranks, cards = situation.local_ranks, len(view.seen.units)
-    alike = len({rank.get(LIST) for rank in situation.ranks}) == 1
-    if not alike or not 0 < cards < ranks or _broken(situation):
+    if not 0 < cards < ranks or _broken(situation) or len({rank.get(LIST) for rank in situation.ranks}) > 1:
         return False
     setting = view.rank.settings.get(DEVICE)
     if setting is None or view.device in {"", "xpux"}:

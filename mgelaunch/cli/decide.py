@@ -92,8 +92,10 @@ def decide(
         job = ready(job, asked, interpreter, home, starting=bool(run_id))
     allowed = [*(options.allow_unknown or ()), *listed(job.layers, "allow-unknown")]
 
-    def resolved(worlds: Iterable[World]) -> tuple[Resolution, ...]:
-        ranks = (resolve(job.layers, world, allow_unknown=allowed) for world in worlds)
+    def resolved(worlds: Sequence[World]) -> tuple[Resolution, ...]:
+        first, *others = worlds
+        like = resolve(job.layers, first, allow_unknown=allowed)
+        ranks = (like, *(resolve(job.layers, world, allow_unknown=allowed, like=like) for world in others))
         return tuple(apply(fixes, rank, _search_path(rank, environ)) for rank in ranks)
 
     ranks = resolved(job.worlds)

@@ -16,6 +16,10 @@ _UNNAMED = INHERITED | {Source.DOTENV}
 """Layers whose strange names are warned of only: the user did not name them on the command line."""
 
 
+_OURS = frozenset({Source.DERIVED, Source.OWNED})
+"""Layers that are mgelaunch's own: nobody is told of problems with them."""
+
+
 class Setting(NamedTuple):
     """One variable as it was resolved. ``text`` is what the job gets, None when it gets none (or when
     ``wrong``); ``base`` explains a percentage; ``beaten`` are the losers, highest first.
@@ -61,8 +65,14 @@ class Resolution(NamedTuple):
         }
 
 
-def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) -> Resolution:
-    """Judges every name by its winner. One value alone is judged here; several together are checks."""
+def resolve(
+    layers: Layers, world: World, *, allow_unknown: Iterable[str] = (), like: Resolution | None = None
+) -> Resolution:
+    """Judges every name by its winner. One value alone is judged here; several together are checks.
+
+    `like` is the resolution of the same layers for another rank: what does not depend on the rank is taken from it,
+    and of the findings only those are told that it may not have.
+    """
     settled: dict[str, Settled] = {}
 
     def effective(name: str, placeholders: Mapping[str, str] | None = None, /) -> str | None:
@@ -76,9 +86,10 @@ def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) 
 
     # What a profile with an error would have marked secret is not known, so all that is not ours is masked.
     opaque = any(finding.severity == "error" for file in layers.profiles for finding in file.findings)
-    settings = {}
-    findings = list(layers.findings)
-    for name in sorted(layers.assignments):
+    settings = dict(like.settings) if like else {}
+    findings = [] if like else list(layers.findings)
+    names = [name for name, setting in settings.items() if _of_rank(setting)] if like else sorted(layers.assignments)
+    for name in names:
         said = layers.assignments[name]
         effective(name)
         winner, outcome = said[-1], settled[name]
@@ -94,11 +105,18 @@ def resolve(layers: Layers, world: World, *, allow_unknown: Iterable[str] = ()) 
         )
         if outcome.finding is not None and outcome.finding not in findings:
             findings.append(outcome.finding)
+    if like and all(settings[name].winner.source in _OURS for name in names):
+        return Resolution(settings, layers, tuple(findings))
     findings += _strange_names(layers, frozenset(allow_unknown))
     findings += _unmet_demands(layers, settings)
     findings += _owned_names(settings)
     findings += _beaten_shell(settings, lambda loser: settle(loser, world, effective).text)
     return Resolution(settings, layers, tuple(findings))
+
+
+def _of_rank(setting: Setting) -> bool:
+    """Whether another rank may get another value."""
+    return setting.winner.template or bool(setting.base) or setting.wrong
 
 
 @cache  # every rank asks again

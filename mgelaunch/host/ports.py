@@ -6,14 +6,17 @@ it too, are in TIME_WAIT or still open. It cannot be when a socket listens, nor,
 Without SO_REUSEADDR a bind of ``::`` that takes both families fails as soon as any socket of this host has the port.
 """
 
+import _socket  # what the module socket puts around it takes 3 ms, and every job of ranks pays
 import errno
 import os
-import socket
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mgelaunch.host.files import Files, whole
+
+if TYPE_CHECKING:
+    from socket import socket
 
 _UNPRIVILEGED = 1024
 _RANGE = (32768, 60999)
@@ -115,7 +118,7 @@ def holder(port: int) -> str:
     return f"process {pid} ({name})" if name else f"process {pid}"
 
 
-def listen(address: str, port: int) -> socket.socket:
+def listen(address: str, port: int) -> "socket":
     """A socket that listens on `port` of `address` (as in `obstacle`; 0 lets the kernel choose), closed on exec.
 
     Raises:
@@ -129,7 +132,9 @@ def listen(address: str, port: int) -> socket.socket:
     except OSError:  # another process was faster
         server.close()
         raise
-    return server
+    from socket import socket as with_manners  # noqa: PLC0415 - see above: only a server pays
+
+    return with_manners(fileno=server.detach())
 
 
 def _places(address: str) -> list[_Place]:
@@ -144,7 +149,7 @@ def _places(address: str) -> list[_Place]:
     # As bytes, an ASCII name spares the import of Python's tables for other names (4 ms).
     name = address.encode() if address.isascii() else address
     try:
-        found = socket.getaddrinfo(name or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = _socket.getaddrinfo(name or None, 0, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE)
     except UnicodeError:
         raise unknown from None
     # A Python without IPv6 gives such addresses as bytes.
@@ -178,14 +183,14 @@ def _refusal(place: _Place, port: int, *, reuse: bool = False) -> int | None:
     return None
 
 
-def _bound(place: _Place, port: int, *, reuse: bool) -> socket.socket:
+def _bound(place: _Place, port: int, *, reuse: bool) -> _socket.socket:
     """A socket with that name; ``::`` takes both families, whatever ``net.ipv6.bindv6only`` says."""
-    bound = socket.socket(place.family, socket.SOCK_STREAM)
+    bound = _socket.socket(place.family, _socket.SOCK_STREAM)
     try:
         if reuse:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         if place.host == "::":
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 0)
         bound.bind((place.host, port, *place.rest))
     except OSError:
         bound.close()

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -36,30 +35,30 @@ def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ran
     port = place.port if place else 0
     plan = job.plan if place == job.meeting and not number else job.again(number, port)
     keeper = _keeper(place, plan) if place and place.python else None
-    opened: dict[int, tuple[int, int]] = {}
+    opened: list[int] = []
 
     def processes() -> Iterable[tuple[Process, Streams]]:
         if keeper:
             yield keeper.process(plan.processes[0].environment), keeper.streams
         for process in plan.processes:
             stdin = 0 if process.rank == 0 and may_read() else null
-            opened[process.rank] = pump.open(process.rank) if pump else (1, 2)
-            yield process, Streams(stdin, *opened[process.rank])
-
-    def forked(rank: int) -> None:
-        for end in opened.pop(rank, ()) if pump else ():
-            os.close(end)
+            ends = pump.open(process.rank) if pump else (1, 2)
+            opened.extend(ends if pump else ())
+            yield process, Streams(stdin, *ends)
 
     try:
         with open(os.devnull, "r+b", buffering=0) as file:
             null = file.fileno()
-            ranks.start(gate, processes(), forked)
+            ranks.start(gate, processes())
     except NotForked as refused:
         raise not_started(refused.error, refused.held - bool(keeper), len(plan.processes)) from None
     except OSError as error:
         held = len(gate.pids) - bool(keeper)
         gate.cancel()
         raise not_started(error, held, len(plan.processes)) from None
+    finally:
+        for end in opened:
+            os.close(end)
     return Attempt(place, gate, keeper)
 
 
@@ -85,20 +84,18 @@ def _keeper(place: Meeting, plan: Plan) -> Keeper:
         who = ports.holder(place.port)
         why = f"it is held by {who}" if who else str(error.strerror)
         raise Failure(f"the ranks cannot meet at port {place.port}: {why}", "port.taken") from None
-    if server.family != socket.AF_INET:
+    if ":" in server.getsockname()[0]:
         server.close()
         raise Failure("MegEngine's server cannot be reached by IPv6, which MASTER_ADDR stands for", "rendezvous.place")
     return Keeper(server, place.python, len(plan.processes), plan.processes[0].cwd)
 
 
 def not_started(error: OSError, held: int, wanted: int) -> Failure:
-    """Why only `held` of the ranks could be had."""
-    return Failure(f"the kernel allows {max(0, held)} of {wanted} ranks only: {_limit(error)}", "launch.processes")
-
-
-def _limit(error: OSError) -> str:
-    if error.errno == errno.EAGAIN:
-        return "no further process, by ulimit -u or pids.max of the cgroup"
+    """Why not all of the ranks could be started, of which the kernel let `held` be made."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "no further file, by ulimit -n"
-    return str(error.strerror)
+        why = f"{wanted} ranks need more open files than the kernel allows (ulimit -n)"
+    elif error.errno == errno.EAGAIN:
+        why = f"the kernel allows {held} of {wanted} ranks only, by ulimit -u or pids.max of the cgroup"
+    else:
+        why = f"the kernel allows {held} of {wanted} ranks only: {error.strerror}"
+    return Failure(why, "launch.processes")

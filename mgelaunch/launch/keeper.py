@@ -2,14 +2,16 @@
 
 import os
 import selectors
-import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mgelaunch.target
 from mgelaunch.launch.plan import Process
 from mgelaunch.launch.spawn import Streams
 from mgelaunch.launch.tail import Tail
+
+if TYPE_CHECKING:  # the start of every job of ranks imports this module
+    from socket import socket
 
 RANK = -1
 """What the keeper is called among the ranks."""
@@ -20,7 +22,7 @@ class Keeper:
     reads the end of its stdin.
     """
 
-    def __init__(self, server: socket.socket, python: str, world: int, cwd: str) -> None:
+    def __init__(self, server: "socket", python: str, world: int, cwd: str) -> None:
         self._server = server
         address, port = server.getsockname()[:2]
         script = os.path.join(os.path.dirname(mgelaunch.target.__file__), "keeper.py")

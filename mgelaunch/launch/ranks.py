@@ -3,7 +3,7 @@
 import os
 import selectors
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -45,22 +45,19 @@ class Ranks:
         self._session = os.getsid(0)
         self._strangers = _children()
 
-    def start(self, gate: Gate, processes: Iterable[tuple[Process, Streams]], close: Callable[[int], None]) -> None:
-        """Forks the processes behind `gate`, watches them, and lets them go. `close` is told each rank whose streams
-        are not needed here any more.
+    def start(self, gate: Gate, processes: Iterable[tuple[Process, Streams]]) -> None:
+        """Forks the processes behind `gate`, watches them, and lets them go.
 
         Raises:
             NotForked: nothing runs.
         """
-        for process, streams in processes:
-            environment = complete_environment(self._inherited, process.environment)
-            try:
-                self._pids[process.rank] = gate.hold(process, environment, streams)
-            finally:
-                close(process.rank)
+        # Every page that is written to between two forks is copied, so all that can be done before is.
+        ready = [(each, complete_environment(self._inherited, each.environment), own) for each, own in processes]
+        for process, environment, streams in ready:
+            self._pids[process.rank] = gate.hold(process, environment, streams)
+        gate.release()
         for rank, pid in self._pids.items():
             self._watch(rank, pid)
-        gate.release()
 
     def pid(self, rank: int) -> int:
         """The main process of `rank`."""

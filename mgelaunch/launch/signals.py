@@ -78,6 +78,7 @@ class Signals:
 
     def close(self) -> None:
         """Lets signals act on this process as before."""
+        self.release()
         signal.set_wakeup_fd(-1)
         for number, former in self._former.items():
             signal.signal(number, former if former is not None else signal.SIG_DFL)

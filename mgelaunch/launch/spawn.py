@@ -66,7 +66,9 @@ def _no_control(*_: int) -> int:
 
 
 class Gate:
-    """Where the children of one start wait for each other, and where they tell what the kernel refuses."""
+    """Where the children of one start wait for each other, and where they tell what the kernel refuses. Signals to
+    us wait until it is opened or given up.
+    """
 
     def __init__(self, signals: Signals, control: Callable[..., int], files: tuple[int, int]) -> None:
         """`control` is prctl(2); `files` is the RLIMIT_NOFILE that the processes get."""
@@ -78,6 +80,7 @@ class Gate:
         os.set_blocking(self.report, False)
         self._parent = os.getpid()
         self.pids: list[int] = []
+        signals.hold()
 
     def hold(self, process: Process, environment: Mapping[str, str], streams: Streams) -> int:
         """Forks one process, which waits; returns its pid.
@@ -85,16 +88,13 @@ class Gate:
         Raises:
             NotForked: the kernel refuses.
         """
-        self._signals.hold()
         try:
             pid = os.fork()
         except OSError as error:
-            self._signals.release()
             self.cancel()
             raise NotForked(error, len(self.pids)) from None
         if not pid:
             self._become(process, environment, streams)
-        self._signals.release()
         self.pids.append(pid)
         return pid
 
@@ -121,6 +121,7 @@ class Gate:
     def _close(self) -> None:
         for end in (self._open, self._wait, self._tell):
             os.close(end)
+        self._signals.release()
 
     def _become(self, process: Process, environment: Mapping[str, str], streams: Streams) -> NoReturn:
         """In the child, which never returns from here."""

@@ -65,13 +65,14 @@ class _Supervisor:
         self._sweeping = False
         self._warned = False
         self._code: int | None = None
-        self._memory = out_of_memory.kills(Files())
+        self._memory = out_of_memory.Kills(None, "", None)
         self._state = life.State(job.rules, world, 0.0, frozenset())
 
     def run(self) -> Outcome:
         """From the first start to the last word."""
         self._start(0)
         self._state = life.begin(self._job.rules, self._state.world, time.monotonic())
+        self._memory = out_of_memory.kills(Files())  # the ranks are on their way, and have used none yet
         while self._code is None:
             self._turn()
         now = time.monotonic()

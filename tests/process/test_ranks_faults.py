@@ -391,7 +391,7 @@ with open(f"start-{count}-{rank}", "w") as file:
 
 def test_a_failure_at_once_is_not_mended_by_a_restart(job, world):
     code, lines = job(RESTART + "sys.exit(3)", "--max-restarts", "3", ready=False).end()
-    assert (code, len(lines)) == (3, 1)
+    assert (code, lines[1:]) == (3, ["  not started again: it failed within 3 s of the first start"])
     assert world.project.joinpath("start-0-0").exists() or world.project.joinpath("start-0-1").exists()
     assert not list(world.project.glob("start-1-*"))
 
@@ -455,7 +455,7 @@ def test_files_that_are_too_few(world, start):
     for files in (12, 20):
         code, said = refused(world, start, "train.py", ranks=8, wrapper=(*wrapper, str(files)))
         assert (code, "Traceback" in said) == (125, False)
-    assert re.search(r"allows [1-7] of 8 ranks only: .*ulimit -n \[launch\.processes\]$", said)
+    assert said.endswith("8 ranks need more open files than the kernel allows (ulimit -n) [launch.processes]")
 
 
 NOBODY = (

@@ -61,6 +61,7 @@ class Project:
         placeholders=None,
         mates=(),
         allow_unknown=(),
+        like=None,
         **request,
     ):
         """The resolution of a shell, the profiles and what else a `Request` has; the .env is found as ever."""
@@ -75,7 +76,7 @@ class Project:
             return total._replace(sharers=sharers) if isinstance(total, Total) else total
 
         world = World(cwd, self.home, shared, placeholders or {}, mates)
-        return resolve(read_layers(request, world), world, allow_unknown=allow_unknown)
+        return resolve(read_layers(request, world), world, allow_unknown=allow_unknown, like=like)
 
     def stack(self, said, *profiles, shell=None, env_files=(), **more):
         """The resolution when each layer says the variables that `said` has for it (None: unset).

@@ -296,3 +296,23 @@ def test_an_unmet_demand_is_an_error_with_the_authors_words_and_place(project, s
 def test_a_value_that_is_there_but_wrong_is_told_once(project):
     project.profile("demand", f'[env]\n{DTR} = {{ required = "how much?" }}')
     assert codes(project.resolve("demand", shell={DTR: "much"})) == ["value.unit"]
+
+
+def test_what_another_rank_has_worked_out_is_taken_over_and_changes_nothing(project):
+    project.profile(
+        "p",
+        "[env]\nMGB_SUBLINEAR_MEMORY_WORKERS = '50%'\nMEGENGINE_DTR_AUTO_DROP = true\nMGE_WRONG_NAME = '1'\n"
+        "[rank.env]\nMGE_DEFAULT_DEVICE = 'gpu{local_rank}'\nMGB_JIT_WORKDIR = '/tmp/jit-{rank}'\nOMP_NUM_THREADS = 'x{rank}'",
+    )
+    mates = tuple({"rank": str(rank), "local_rank": str(rank)} for rank in range(3))
+
+    def rank(number, **options):
+        shell = {"MGE_DEFAULT_DEVICE": "gpu0", "OURS": "1", "NCCL_DEBUG": "INFO"}
+        return project.resolve("p", shell=shell, placeholders=mates[number], mates=mates, **options)
+
+    first = rank(0)
+    for number in (1, 2):
+        alone, after = rank(number), rank(number, like=first)
+        assert after.settings == alone.settings
+        assert after.settings != first.settings
+        assert {*first.findings, *after.findings} == {*first.findings, *alone.findings}
