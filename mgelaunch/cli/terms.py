@@ -8,7 +8,7 @@ from mgelaunch.environment.layers import Layers, single
 from mgelaunch.environment.profile_values import seconds
 from mgelaunch.errors import UsageError
 from mgelaunch.host.files import whole
-from mgelaunch.launch.lifecycle import Rules
+from mgelaunch.launch.events import Rules
 
 _JOIN_TIMEOUT = 600.0
 _GRACE = 10.0

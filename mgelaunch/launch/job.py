@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from mgelaunch.launch.lifecycle import Cause, Exit, Rules, State
+from mgelaunch.launch.events import Cause, Exit, Rules, State
 from mgelaunch.launch.plan import Plan
 from mgelaunch.launch.pump import Last
 
@@ -67,3 +67,17 @@ def how(exit_: Exit) -> str:
         return f"exited with {exit_.code}"
     name = signal.Signals(exit_.signal).name if exit_.signal in set(signal.Signals) else f"signal {exit_.signal}"
     return f"was killed by {name}"
+
+
+def waiting(ranks: tuple[int, ...], left: float) -> str:
+    """What a user is told who waits for ranks to end; `left` is in seconds."""
+    who = f"{len(ranks)} of the ranks" if len(ranks) > 1 else f"rank {ranks[0]}" if ranks else "what the ranks left"
+    return f"mgelaunch: waiting for {who} to end; killed in {left:.0f} s, or at once by Ctrl-C"
+
+
+def prefixes(world: int) -> dict[int, bytes]:
+    """What stands before the lines of each rank; nothing when there is but one."""
+    if world == 1:
+        return {0: b""}
+    width = len(str(world - 1)) + 2
+    return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in range(world)}

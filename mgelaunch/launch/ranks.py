@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from mgelaunch.host.descendants import Descendant, descendants, tell
-from mgelaunch.launch.lifecycle import Exit
+from mgelaunch.launch.events import Exit
 from mgelaunch.launch.plan import Process, complete_environment
 from mgelaunch.launch.spawn import Gate, Streams
 

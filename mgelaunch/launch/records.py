@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from mgelaunch.launch.lifecycle import Exit
+from mgelaunch.launch.events import Exit
 
 VERSION = 1
 

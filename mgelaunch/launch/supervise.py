@@ -10,19 +10,19 @@ from collections.abc import Callable
 from mgelaunch.errors import Failure
 from mgelaunch.host import out_of_memory
 from mgelaunch.host.files import Files
+from mgelaunch.launch import events, lifecycle
 from mgelaunch.launch import keeper as rendezvous
-from mgelaunch.launch import lifecycle as life
 from mgelaunch.launch.attempt import Attempt, not_started, start
 from mgelaunch.launch.descriptors import allow_files, open_streams
-from mgelaunch.launch.job import Job, Outcome, how
+from mgelaunch.launch.events import Exit
+from mgelaunch.launch.job import Job, Outcome, how, prefixes, waiting
 from mgelaunch.launch.keeper import Keeper
-from mgelaunch.launch.lifecycle import Exit
-from mgelaunch.launch.pump import Last, Pump, Ready
+from mgelaunch.launch.outcome import Told, conclude
+from mgelaunch.launch.pump import Pump, Ready
 from mgelaunch.launch.ranks import Gone, Ranks, Watched
 from mgelaunch.launch.signals import Signals
 from mgelaunch.launch.spawn import Gate, adopt
 
-_SHOWN_LINES = 5
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -57,7 +57,7 @@ class _Supervisor:
         self._control = adopt()
         self._ranks = Ranks(self._selector, job.inherited)
         direct = world == 1 and job.coloured is not None and job.records is None
-        self._pump = None if direct else Pump(self._selector, _prefixes(world), job.records, job.coloured)
+        self._pump = None if direct else Pump(self._selector, prefixes(world), job.records, job.coloured)
         self._meeting = job.meeting
         self._gate: Gate | None = None
         self._keeper: Keeper | None = None
@@ -66,12 +66,12 @@ class _Supervisor:
         self._warned = False
         self._code: int | None = None
         self._memory = out_of_memory.Kills(None, "", None)
-        self._state = life.State(job.rules, world, 0.0, frozenset())
+        self._state = events.State(job.rules, world, 0.0, frozenset())
 
     def run(self) -> Outcome:
         """From the first start to the last word."""
         self._start(0)
-        self._state = life.begin(self._job.rules, self._state.world, time.monotonic())
+        self._state = lifecycle.begin(self._job.rules, self._state.world, time.monotonic())
         self._memory = out_of_memory.kills(Files())  # the ranks are on their way, and have used none yet
         while self._code is None:
             self._turn()
@@ -82,7 +82,9 @@ class _Supervisor:
                 self._pump.end_line()
             while self._pump.pending and not self._interrupted(self._pump):
                 pass
-        return self._outcome(self._code, now)
+        refused = self._refused.get(self._state.cause.rank) if self._state.cause else None
+        told = Told(self._pump, self._meeting, self._keeper, self._memory, refused)
+        return conclude(self._job, self._state, self._code, told, now)
 
     def close(self) -> None:
         """Gives back what was opened."""
@@ -97,7 +99,9 @@ class _Supervisor:
 
     def _turn(self) -> None:
         """Waits for the next events and deals with all of them, the ends of ranks first."""
-        times = [when for when in (life.wake(self._state), self._pump.due if self._pump else None) if when is not None]
+        times = [
+            when for when in (lifecycle.wake(self._state), self._pump.due if self._pump else None) if when is not None
+        ]
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
         ready = [key.data for key, _ in self._selector.select(timeout)]
         ended = [data for data in ready if isinstance(data, Watched)]
@@ -114,7 +118,7 @@ class _Supervisor:
             self._hear_refusals(self._gate)
         if self._pump:
             self._flow(self._pump, [data for data in ready if isinstance(data, Ready)])
-        self._do(life.Clock())
+        self._do(events.Clock())
 
     def _flow(self, pump: Pump, ready: list[Ready]) -> None:
         now = time.monotonic()
@@ -129,7 +133,7 @@ class _Supervisor:
             if number == signal.SIGCHLD:
                 self._reap()
             else:
-                self._do(life.Told(number))
+                self._do(events.Told(number))
 
     def _reap(self) -> None:
         """Buries every child that has ended, the orphans of ranks included."""
@@ -140,7 +144,7 @@ class _Supervisor:
         except ChildProcessError:
             alone = True
         if alone and self._code is None:
-            self._do(life.Alone())
+            self._do(events.Alone())
         elif self._sweeping:
             self._sweeping = False
             self._ranks.tell_all(signal.SIGTERM)
@@ -150,21 +154,21 @@ class _Supervisor:
         if gone.rank is not None and gone.rank >= 0:
             if self._gate:
                 self._hear_refusals(self._gate)
-            self._do(life.Ended(gone.rank, gone.exit, gone.rank in self._refused))
+            self._do(events.Ended(gone.rank, gone.exit, gone.rank in self._refused))
         peak = self._ranks.bury(gone)
         if gone.rank is not None and gone.rank >= 0 and self._job.records:
             self._job.records.ended(gone.rank, gone.exit, peak)
         if gone.rank == rendezvous.RANK and self._keeper:
             self._listen(self._keeper)  # why it ended, perhaps
             if self._state.running:
-                self._do(life.Broken("keeper", gone.exit))
+                self._do(events.Broken("keeper", gone.exit))
 
     def _listen(self, keeper: Keeper) -> None:
         for event in keeper.events(self._selector):
             if event["event"] == "joined":
                 missing = set(range(self._state.world)) - self._state.joined
                 unknown = min(missing, default=0)  # one has joined, and the server could not tell which
-                self._do(life.Joined(unknown if event["rank"] is None else event["rank"]))
+                self._do(events.Joined(unknown if event["rank"] is None else event["rank"]))
 
     def _hear_refusals(self, gate: Gate) -> None:
         told = gate.refusals()
@@ -177,7 +181,7 @@ class _Supervisor:
         """Our own output takes nothing any more: where no log has it, nobody will ever read what the ranks say."""
         if not self._job.records:
             exit_ = Exit(1, signal.SIGPIPE) if lost.errno == errno.EPIPE else Exit(1)
-            self._do(life.Broken("output", exit_))
+            self._do(events.Broken("output", exit_))
         elif not self._warned:
             self._warned = True
             self._say(f"mgelaunch: warning: the output cannot be shown any more ({lost.strerror}); the logs have it")
@@ -193,34 +197,34 @@ class _Supervisor:
 
     # What is done
 
-    def _do(self, event: life.Event) -> None:
-        self._state, actions = life.step(self._state, event, time.monotonic())
+    def _do(self, event: events.Event) -> None:
+        self._state, actions = lifecycle.step(self._state, event, time.monotonic())
         for action in actions:
             self._carry_out(action)
 
-    def _carry_out(self, action: life.Action) -> None:
+    def _carry_out(self, action: events.Action) -> None:
         match action:
-            case life.Tell(_, signal.SIGCONT):
+            case events.Tell(_, signal.SIGCONT):
                 self._ranks.tell_groups(signal.SIGCONT)
-            case life.Tell(ranks, number):
+            case events.Tell(ranks, number):
                 self._ranks.tell(ranks, number)
-            case life.Sweep(None):
+            case events.Sweep(None):
                 self._sweeping = True
-            case life.Sweep(rank):
+            case events.Sweep(rank):
                 self._ranks.tell_groups(signal.SIGTERM, rank)
-            case life.Kill():
+            case events.Kill():
                 self._ranks.tell_groups(signal.SIGKILL)
                 self._ranks.tell_all(signal.SIGKILL)
-            case life.Dismiss():
+            case events.Dismiss():
                 if self._keeper:
                     self._keeper.dismiss()
-            case life.Notice(ranks, left):
-                self._tell_user(_waiting(ranks, left))
-            case life.Suspend():
+            case events.Notice(ranks, left):
+                self._tell_user(waiting(ranks, left))
+            case events.Suspend():
                 self._suspend()
-            case life.Restart():
+            case events.Restart():
                 self._restart()
-            case life.Finish(code):
+            case events.Finish(code):
                 self._code = code
 
     def _tell_user(self, text: str) -> None:
@@ -231,7 +235,7 @@ class _Supervisor:
         self._ranks.tell_groups(signal.SIGSTOP)
         began = time.monotonic()
         self._signals.suspend()
-        self._do(life.Resumed(time.monotonic() - began))
+        self._do(events.Resumed(time.monotonic() - began))
 
     def _restart(self) -> None:
         cause, left = self._state.cause, self._job.rules.max_restarts - self._state.attempt - 1
@@ -248,7 +252,7 @@ class _Supervisor:
             self._tell_user(f"mgelaunch: error: they could not be: {failure.message} [{failure.code}]")
             self._code = cause.exit.status if cause else failure.exit_code
             return
-        self._state = life.restarted(self._state, time.monotonic())
+        self._state = lifecycle.restarted(self._state, time.monotonic())
 
     def _start(self, number: int) -> None:
         self._refused = {}
@@ -274,47 +278,3 @@ class _Supervisor:
             self._selector.unregister(self._gate.report)
             os.close(self._gate.report)
             self._gate = None
-
-    # What is told in the end
-
-    def _outcome(self, code: int, now: float) -> Outcome:
-        state, cause = self._state, self._state.cause
-        failed = cause if cause and cause.kind == "rank" else None
-        last = self._pump.last(failed.rank, _SHOWN_LINES) if failed and self._pump else Last((), "")
-        memory = ""
-        if failed and failed.exit.status == 128 + signal.SIGKILL:
-            memory = out_of_memory.explanation(self._memory, out_of_memory.kills(Files()))
-        return Outcome(
-            code,
-            state,
-            now - state.began,
-            last,
-            memory,
-            self._holder(last) if failed else "",
-            self._meeting.port if self._meeting else 0,
-            self._keeper.last() if self._keeper and cause and cause.kind == "keeper" else (),
-            self._refused.get(failed.rank) if failed else None,
-            self._pump.lost if self._pump else None,
-            hidden=self._job.coloured is None,
-        )
-
-    def _holder(self, last: Last) -> str:
-        """Who has the port, when a rank says that it is in use."""
-        if not any("ddress already in use" in line or "EADDRINUSE" in line for line in (*last.lines, last.exception)):
-            return ""
-        from mgelaunch.host.ports import holder  # noqa: PLC0415
-
-        return holder(self._meeting.port) if self._meeting else ""
-
-
-def _waiting(ranks: tuple[int, ...], left: float) -> str:
-    who = f"{len(ranks)} of the ranks" if len(ranks) > 1 else f"rank {ranks[0]}" if ranks else "what the ranks left"
-    return f"mgelaunch: waiting for {who} to end; killed in {left:.0f} s, or at once by Ctrl-C"
-
-
-def _prefixes(world: int) -> dict[int, bytes]:
-    """What stands before the lines of each rank; nothing when there is but one."""
-    if world == 1:
-        return {0: b""}
-    width = len(str(world - 1)) + 2
-    return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in range(world)}

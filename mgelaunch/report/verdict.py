@@ -3,8 +3,8 @@
 import signal
 from collections.abc import Iterable, Sequence
 
+from mgelaunch.launch.events import Cause, Exit
 from mgelaunch.launch.job import Outcome, how
-from mgelaunch.launch.lifecycle import Cause, Exit
 from mgelaunch.report.text import escaped
 
 _MOST_LINES = 10

@@ -8,10 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgelaunch.launch.lifecycle import (
-    AGAIN,
-    DOUBLED,
-    NOTICE,
+from mgelaunch.launch.events import (
     Alone,
     Broken,
     Cause,
@@ -30,11 +27,8 @@ from mgelaunch.launch.lifecycle import (
     Sweep,
     Tell,
     Told,
-    begin,
-    restarted,
-    step,
-    wake,
 )
+from mgelaunch.launch.lifecycle import AGAIN, DOUBLED, NOTICE, begin, restarted, step, wake
 
 WELL = Exit(0)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mgelaunch.launch.events import Cause, Exit, Rules, State
 from mgelaunch.launch.job import Outcome, how
-from mgelaunch.launch.lifecycle import Cause, Exit, Rules, State
 from mgelaunch.launch.pump import Last
 from mgelaunch.report.verdict import duration, ranks_shown, reason, verdict
 
