@@ -1,7 +1,7 @@
 """Settings and requirements in bytes of device memory, held against the cards that the job uses."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.checks.cards import (
     DROP,
@@ -19,12 +19,14 @@ from mgelaunch.checks.cards import (
     views,
 )
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding, Severity
 from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import Devices
 from mgelaunch.host.files import whole
 from mgelaunch.host.visible import Unit, visible
+
+if TYPE_CHECKING:  # profiles are read by few starts
+    from mgelaunch.environment.profile import Requirement
 
 _LEAST = 1 << 20
 """Bytes below which a size is refused as a forgotten unit, and not worth an option."""
@@ -145,7 +147,7 @@ def required(situation: Situation) -> Iterator[Finding]:
             yield from _required(situation, requirement, requirement.value)
 
 
-def _required(situation: Situation, requirement: Requirement, wanted: int) -> Iterator[Finding]:
+def _required(situation: Situation, requirement: "Requirement", wanted: int) -> Iterator[Finding]:
     asked = f"the profile requires {shown(wanted)} on each card"
     kinds = {placement.kind for placement in situation.placements}
     if kinds & {"cpu", "absent"}:

@@ -1,14 +1,17 @@
 """Host memory: what profiles require of it, and bounds that a job may meet without knowing them."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mgelaunch.checks.cards import used
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding, either
 from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import Memory
 from mgelaunch.host.files import whole
+
+if TYPE_CHECKING:  # profiles are read by few starts
+    from mgelaunch.environment.profile import Requirement
 
 _PLASMA = "MGE_PLASMA_MEMORY"
 _LOW = 1 << 30
@@ -22,7 +25,7 @@ def limit(situation: Situation) -> Iterator[Finding]:
         yield from _limit(situation.facts.memory, requirement, wanted)
 
 
-def _required(situation: Situation) -> list[tuple[Requirement, int]]:
+def _required(situation: Situation) -> "list[tuple[Requirement, int]]":
     return [
         (requirement, requirement.value)
         for requirement in situation.requires
@@ -30,7 +33,7 @@ def _required(situation: Situation) -> list[tuple[Requirement, int]]:
     ]
 
 
-def _limit(memory: Memory, requirement: Requirement, wanted: int) -> Iterator[Finding]:
+def _limit(memory: Memory, requirement: "Requirement", wanted: int) -> Iterator[Finding]:
     asked = f"the profile requires {shown(wanted)} of host memory"
     bound = _bound(memory)
     if bound is None:

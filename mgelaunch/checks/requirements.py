@@ -1,10 +1,13 @@
 """``[requires]`` of a profile, held against the target. What it asks of the host stands with the checks of the host."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding
+
+if TYPE_CHECKING:  # profiles are read by few starts
+    from mgelaunch.environment.profile import Requirement
 
 
 def python(situation: Situation) -> Iterator[Finding]:
@@ -21,7 +24,7 @@ def packages(situation: Situation) -> Iterator[Finding]:
             yield from _package(requirement, situation.installed)
 
 
-def _python(requirement: Requirement, version: str) -> Iterator[Finding]:
+def _python(requirement: "Requirement", version: str) -> Iterator[Finding]:
     from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only a profile with [requires] pays
 
     wanted = str(requirement.value)
@@ -37,7 +40,7 @@ def _python(requirement: Requirement, version: str) -> Iterator[Finding]:
         yield Finding("error", "requires.python", message, (), "--python /path/to/python", requirement.place)
 
 
-def _package(requirement: Requirement, installed: Callable[[frozenset[str]], dict[str, str]]) -> Iterator[Finding]:
+def _package(requirement: "Requirement", installed: Callable[[frozenset[str]], dict[str, str]]) -> Iterator[Finding]:
     from packaging.requirements import Requirement as Package  # noqa: PLC0415
     from packaging.utils import canonicalize_name  # noqa: PLC0415
 

@@ -5,13 +5,16 @@ whatever room there is, and its workers die when the room is used up (measured o
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mgelaunch.checks.situation import Check, Situation
-from mgelaunch.environment.profile import Requirement
 from mgelaunch.finding import Finding, either
 from mgelaunch.host.amounts import pasted, shown
 from mgelaunch.host.facts import SharedMemory
 from mgelaunch.host.files import whole
+
+if TYPE_CHECKING:  # profiles are read by few starts
+    from mgelaunch.environment.profile import Requirement
 
 _MEMORY, _DEBUG = "MGE_PLASMA_MEMORY", "MGE_DATALOADER_PLASMA_DEBUG"
 _DEFAULT = 4 << 30
@@ -102,7 +105,7 @@ def required(situation: Situation) -> Iterator[Finding]:
         yield from _unmet(requirement, int(requirement.value), situation)
 
 
-def _unmet(requirement: Requirement, need: int, situation: Situation) -> Iterator[Finding]:
+def _unmet(requirement: "Requirement", need: int, situation: Situation) -> Iterator[Finding]:
     shared, limit = situation.facts.shared_memory, situation.facts.memory.limit
     wanted = f"the profile requires {shown(need)} of shared memory"
     gib = -(-need // (1 << 30))
@@ -184,7 +187,7 @@ def _is_set(situation: Situation, *names: str) -> bool:
     return any(situation.get(name) is not None for name in names)
 
 
-def _required(situation: Situation) -> list[Requirement]:
+def _required(situation: Situation) -> "list[Requirement]":
     return [requirement for requirement in situation.requires if requirement.key == "shared-memory"]
 
 

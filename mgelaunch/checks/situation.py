@@ -1,13 +1,15 @@
 """What every check is given, and the one form that a check has."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mgelaunch.environment.profile import Requirement
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.finding import Finding
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.placement import Placement
+
+if TYPE_CHECKING:  # profiles are read by few starts
+    from mgelaunch.environment.profile import Requirement
 
 
 class Situation(NamedTuple):
@@ -36,7 +38,7 @@ class Situation(NamedTuple):
         return self.ranks[0]
 
     @property
-    def requires(self) -> Sequence[Requirement]:
+    def requires(self) -> "Sequence[Requirement]":
         """What the profiles require."""
         return self.resolution.layers.requires
 

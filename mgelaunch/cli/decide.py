@@ -10,7 +10,7 @@ from mgelaunch.cli.gather import Job, gather
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.surroundings import home_directory, inherited_environment, own_packages, working_directory
 from mgelaunch.environment.layers import Layers, listed, single
-from mgelaunch.environment.library import project_root
+from mgelaunch.environment.project import project_root
 from mgelaunch.environment.resolve import Resolution, resolve
 from mgelaunch.environment.settle import World
 from mgelaunch.errors import UsageError

@@ -9,8 +9,7 @@ from mgelaunch.cli.options import Options
 from mgelaunch.cli.surroundings import home_directory, placeholders, places
 from mgelaunch.environment.flags import IMPLYING, MEETING, THREAD_COUNTS, implied
 from mgelaunch.environment.layers import Layers, Request, read_layers
-from mgelaunch.environment.library import project_root
-from mgelaunch.environment.project import find_env_file
+from mgelaunch.environment.project import find_env_file, project_root
 from mgelaunch.environment.resolve import resolve
 from mgelaunch.environment.settle import DEFERRED_PORT, DEFERRED_RUN, World
 from mgelaunch.environment.source import Assignment, Source

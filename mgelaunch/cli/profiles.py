@@ -8,7 +8,8 @@ import typer
 from mgelaunch import __version__
 from mgelaunch.cli.say import diagnosis, say
 from mgelaunch.cli.surroundings import inherited_environment, places, working_directory
-from mgelaunch.environment.library import Found, Places, available, chain
+from mgelaunch.environment.library import Found, available, chain
+from mgelaunch.environment.project import Places
 from mgelaunch.environment.relative import display
 from mgelaunch.report.profiles import Listed, listing_document, profile_document, profile_listing, profile_text
 

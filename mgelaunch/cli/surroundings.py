@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from mgelaunch.environment.library import Places, project_root
+from mgelaunch.environment.project import Places, project_root
 from mgelaunch.errors import UsageError
 
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from mgelaunch.cli.options import Options
 from mgelaunch.environment.layers import Layers, single
-from mgelaunch.environment.profile_values import seconds
 from mgelaunch.errors import UsageError
 from mgelaunch.host.files import whole
 from mgelaunch.launch.events import Rules
@@ -63,6 +62,8 @@ def _seconds(option: str, text: str | None, layers: Layers) -> float | None:
     if text is None:
         told = single(layers, option.removeprefix("--"))
         return float(told) if told else None
+    from mgelaunch.environment.profile_values import seconds  # noqa: PLC0415 - few jobs say so
+
     duration = seconds(text)
     if duration is None:
         raise UsageError(f"{option} takes a duration with its unit, such as 90s, 10min or 1h30min")

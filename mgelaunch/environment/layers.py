@@ -3,18 +3,21 @@
 import os.path
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.names import is_secret
 from mgelaunch.catalogue.places import Path
 from mgelaunch.environment.flags import IMPLYING, THREAD_COUNTS, implied
-from mgelaunch.environment.library import Found, Places, chain
-from mgelaunch.environment.profile import Entry, LaunchKey, ProfileFile, Requirement
+from mgelaunch.environment.project import Places
 from mgelaunch.environment.relative import display
 from mgelaunch.environment.settle import World, settle
 from mgelaunch.environment.source import Assignment, Reference, Source
 from mgelaunch.finding import Finding
+
+if TYPE_CHECKING:  # a start without a profile reads none
+    from mgelaunch.environment.library import Chain, Found
+    from mgelaunch.environment.profile import Entry, LaunchKey, ProfileFile, Requirement
 
 
 class Request(NamedTuple):
@@ -56,10 +59,10 @@ class Layers(NamedTuple):
     assignments: Mapping[str, tuple[Assignment, ...]]
     demands: tuple[Demand, ...]
     secrets: frozenset[str]
-    launch: tuple[LaunchKey, ...]
-    requires: tuple[Requirement, ...]
-    profiles: tuple[ProfileFile, ...]
-    found: tuple[Found, ...]
+    launch: "tuple[LaunchKey, ...]"
+    requires: "tuple[Requirement, ...]"
+    profiles: "tuple[ProfileFile, ...]"
+    found: "tuple[Found, ...]"
     env_files: tuple[tuple[str, Source], ...]
     findings: tuple[Finding, ...]
 
@@ -123,10 +126,11 @@ class _Gathering:
 
 def read_layers(request: Request, world: World) -> Layers:
     """Reads the files that `request` names and says what each layer sets. Problems become findings."""
-    profiles = chain(request.profiles, request.places, request.version, origin=request.profiles_from)
-    launch = tuple(key for file in profiles.files for key in file.launch)
+    chained = _profiles(request)
+    files = chained.files if chained else ()
+    launch = tuple(key for file in files for key in file.launch)
     kept = tuple(pattern for key in launch if key.key == "keep-shell" for pattern in key.items)
-    secrets = frozenset(e.name for file in profiles.files for e in (*file.env, *file.rank_env) if e.secret)
+    secrets = frozenset(e.name for file in files for e in (*file.env, *file.rank_env) if e.secret)
     gathering = _Gathering(request, world, (*request.keep_shell, *kept), secrets)
     for assignment in request.own:
         gathering.add(assignment)
@@ -134,22 +138,30 @@ def read_layers(request: Request, world: World) -> Layers:
         _read_env_file(gathering, request.env_file, Source.DOTENV)
     for path in request.env_files:
         _read_env_file(gathering, path, Source.ENV_FILE)
-    demands = _read_profiles(gathering, profiles.files)
+    demands = _read_profiles(gathering, files)
     _read_command_line(gathering, request)
     _leave_threads_to_the_user(gathering)
     names = [*gathering.said, *(name for name in request.environ if name not in gathering.said)]
-    findings = (*gathering.findings, *profiles.findings, *(f for file in profiles.files for f in file.findings))
+    of_files = (*(chained.findings if chained else ()), *(finding for file in files for finding in file.findings))
     return Layers(
         assignments={name: tuple(gathering.heard(name)) for name in names},
         demands=tuple(demands),
         secrets=secrets,
         launch=launch,
-        requires=tuple(need for file in profiles.files for need in file.requires),
-        profiles=profiles.files,
-        found=profiles.found,
+        requires=tuple(need for file in files for need in file.requires),
+        profiles=files,
+        found=chained.found if chained else (),
         env_files=tuple(gathering.env_files),
-        findings=findings,
+        findings=(*gathering.findings, *of_files),
     )
+
+
+def _profiles(request: Request) -> "Chain | None":
+    if not request.profiles:
+        return None
+    from mgelaunch.environment.library import chain  # noqa: PLC0415
+
+    return chain(request.profiles, request.places, request.version, origin=request.profiles_from)
 
 
 def _leave_threads_to_the_user(gathering: _Gathering) -> None:
@@ -192,7 +204,7 @@ def _read_env_file(gathering: _Gathering, path: str, source: Source) -> None:
         gathering.add(assignment)
 
 
-def _read_profiles(gathering: _Gathering, files: Sequence[ProfileFile]) -> list[Demand]:
+def _read_profiles(gathering: _Gathering, files: "Sequence[ProfileFile]") -> list[Demand]:
     """Adds the entries of all files; each file sees its bases and the layers below, never itself."""
     demands: list[Demand] = []
     for file in files:
@@ -217,7 +229,7 @@ def _read_profiles(gathering: _Gathering, files: Sequence[ProfileFile]) -> list[
     return demands
 
 
-def _from_entry(gathering: _Gathering, entry: Entry, file: ProfileFile, *, template: bool) -> Assignment:
+def _from_entry(gathering: _Gathering, entry: "Entry", file: "ProfileFile", *, template: bool) -> Assignment:
     source = Source.SOFT if entry.soft else Source.PROFILE
     said = Assignment(entry.name, None, source, entry.where, entry.place, file.folder, entry.secret, template)
     if entry.unset or entry.text is None:

@@ -18,12 +18,12 @@ from mgelaunch.environment.profile_sections import (
     read_launch,
     read_requires,
 )
-from mgelaunch.environment.profile_values import PLACEHOLDERS, fill, specifies
+from mgelaunch.environment.profile_values import specifies
 from mgelaunch.environment.text import read_text
 from mgelaunch.environment.toml_positions import NotTomlError, parse, positions
 from mgelaunch.finding import Finding
 
-__all__ = ["PLACEHOLDERS", "Base", "Entry", "LaunchKey", "ProfileFile", "Requirement", "fill", "read_profile"]
+__all__ = ["Base", "Entry", "LaunchKey", "ProfileFile", "Requirement", "read_profile"]
 
 
 class ProfileFile(NamedTuple):

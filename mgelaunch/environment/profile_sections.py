@@ -8,13 +8,13 @@ from typing import NamedTuple
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.kinds import Rejected
 from mgelaunch.catalogue.names import is_portable
+from mgelaunch.environment.placeholders import misplaced
 from mgelaunch.environment.profile_values import (
     LAUNCH,
     REQUIRES,
     LaunchValue,
     Place,
     Saying,
-    misplaced,
     read_need,
     read_saying,
 )

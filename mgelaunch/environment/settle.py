@@ -9,7 +9,7 @@ from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.kinds import Reading, Rejected, Relative, Resource, Total, Unmeasured, Unplaced, Value
 from mgelaunch.catalogue.places import Path
 from mgelaunch.catalogue.variable import Variable
-from mgelaunch.environment.profile import fill
+from mgelaunch.environment.placeholders import fill
 from mgelaunch.environment.relative import Effective, Measure, absolute, share
 from mgelaunch.environment.source import INHERITED, Assignment
 from mgelaunch.finding import Finding, either

@@ -9,8 +9,7 @@ from mgelaunch.catalogue.kinds import Total
 from mgelaunch.checks.situation import Situation
 from mgelaunch.environment.flags import implied
 from mgelaunch.environment.layers import Request, read_layers
-from mgelaunch.environment.library import Places, project_root
-from mgelaunch.environment.project import find_env_file
+from mgelaunch.environment.project import Places, find_env_file, project_root
 from mgelaunch.environment.resolve import resolve
 from mgelaunch.environment.settle import World
 from mgelaunch.environment.source import Assignment, Source

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from mgelaunch.environment.library import Chain, Found, Places, available, chain, find, project_root, shipped_folder
+from mgelaunch.environment.library import Chain, Found, available, chain, find
+from mgelaunch.environment.project import Places, project_root, shipped_folder
 from mgelaunch.finding import Finding
 
 

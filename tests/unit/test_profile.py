@@ -2,7 +2,8 @@
 
 import pytest
 
-from mgelaunch.environment.profile import PLACEHOLDERS, fill, read_profile
+from mgelaunch.environment.placeholders import PLACEHOLDERS, fill
+from mgelaunch.environment.profile import read_profile
 from mgelaunch.environment.profile_values import LAUNCH, seconds
 from mgelaunch.finding import Finding
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mgelaunch.environment.library import project_root
-from mgelaunch.environment.project import find_env_file
+from mgelaunch.environment.project import find_env_file, project_root
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.catalogue.kinds import Rejected
-from mgelaunch.environment.library import Places, chain, shipped_folder
+from mgelaunch.environment.library import chain
+from mgelaunch.environment.project import Places, shipped_folder
 
 FIRM = {
     "dtr": {"MEGENGINE_DTR_AUTO_DROP": "1", "MEGENGINE_ENABLE_DROP": "1", "MEGENGINE_RECORD_COMPUTING_PATH": "1"},
