@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,18 @@ import pytest
 
 DEADLINE = 30
 """Seconds after which a child counts as stuck."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_act():
+    """Children are started as a terminal's shell starts them, also when the tests run under nohup or in the background
+    of a script, which have signals ignored.
+    """
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGQUIT: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    former = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
