@@ -41,6 +41,8 @@ def default_device(situation: Situation) -> Iterator[Finding]:
         ignored = view.seen.dropped and not view.seen.units  # `visible_list` says it
         if not (_broken(situation) or ignored or _outnumbered(situation, view)):
             yield _absent(situation, view)
+            if not (situation.facts.devices or Devices()).cards:
+                return  # the same is true of every other rank
 
 
 def _processor(situation: Situation, device: str) -> Iterator[Finding]:

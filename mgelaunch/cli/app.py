@@ -79,13 +79,14 @@ def _usage(error: Exception) -> UsageError:
     return UsageError(f"{_complaint(error)}; see {path} --help")
 
 
-_MEETS = "on one machine the ranks meet at a free port without it; across machines an engine starts mgelaunch"
+_MEETS = "leave it out: on one machine the ranks meet at a free port; on several, srun or mpirun starts mgelaunch run"
 _STREAMS = "--log-dir DIR keeps what each rank says and shows it, with --quiet it only keeps it"
 _FILTERS = "the lines of each rank begin with its number, and grep takes them apart"
 _OF_TORCHRUN = {
     **dict.fromkeys(("--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--rdzv-conf", "--local-addr"), _MEETS),
     **dict.fromkeys(("-r", "--redirects", "-t", "--tee", "--logs-specs"), _STREAMS),
     **dict.fromkeys(("--local-ranks-filter", "--duplicate-stdout-filters", "--duplicate-stderr-filters"), _FILTERS),
+    "--use-env": "leave it out: ranks are always told by the environment",
     "--start-method": "each rank is an interpreter of its own, started afresh",
     "--run-path": "each rank is an interpreter of its own, and TARGET is what it runs",
     "--role": "all ranks have the same role",

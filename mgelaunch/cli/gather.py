@@ -147,9 +147,9 @@ def _owned() -> Iterable[Assignment]:
 
 
 _MEETING_PLACE = (
-    Assignment("MASTER_ADDR", "127.0.0.1", Source.DERIVED, "one host"),
-    Assignment("MASTER_PORT", DEFERRED_PORT, Source.DERIVED, "a free port", template=True),
-    Assignment("PYTHONUNBUFFERED", "1", Source.DERIVED, "ranks"),
+    Assignment("MASTER_ADDR", "127.0.0.1", Source.DERIVED, "mgelaunch"),
+    Assignment("MASTER_PORT", DEFERRED_PORT, Source.DERIVED, "mgelaunch", template=True),
+    Assignment("PYTHONUNBUFFERED", "1", Source.DERIVED, "mgelaunch"),
 )
 """What the ranks of one host get when nobody says otherwise."""
 

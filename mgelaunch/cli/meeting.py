@@ -73,6 +73,7 @@ def _meet(job: Job, *, starting: bool) -> Job:
     """`job` whose placeholders name the address and the port that some layer says; a start chooses the port where
     none does. The ranks may still find that one taken when they come to use it: then the report says by whom.
     """
+    job = _with_free_port(job)
     said = {}
     for placeholder, name in (("master_addr", "MASTER_ADDR"), ("master_port", "MASTER_PORT")):
         winner = job.layers.assignments[name][-1]
@@ -88,6 +89,16 @@ def _meet(job: Job, *, starting: bool) -> Job:
                 return job  # that is told with its place
             problems = (Finding("error", "port.taken", str(problem).rstrip("."), ("MASTER_PORT",)),)
     return with_placeholders(job, **said)._replace(findings=(*job.findings, *problems))
+
+
+def _with_free_port(job: Job) -> Job:
+    """`job` in which port 0 means a free one, whoever says so: no rank could meet another one at it."""
+    *beaten, winner = job.layers.assignments["MASTER_PORT"]
+    if winner.template or (winner.text or "").strip() != "0":
+        return job
+    free = winner._replace(text=DEFERRED_PORT, template=True)
+    assignments = {**job.layers.assignments, "MASTER_PORT": (*beaten, free)}
+    return job._replace(layers=job.layers._replace(assignments=assignments))
 
 
 def _meeting(resolution: Resolution) -> Meeting | None:

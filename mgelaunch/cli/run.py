@@ -86,6 +86,7 @@ def _start(decision: Decision, run_id: str) -> int:
 def _show(decision: Decision, output: str) -> int:
     import json  # noqa: PLC0415 - a start prints no plan
 
+    from mgelaunch.cli.terms import described  # noqa: PLC0415 - a start prints no plan
     from mgelaunch.report.document import document  # noqa: PLC0415
     from mgelaunch.report.table import dry_run  # noqa: PLC0415
     from mgelaunch.target.installed import describe  # noqa: PLC0415
@@ -97,7 +98,8 @@ def _show(decision: Decision, output: str) -> int:
         print(json.dumps(shown, indent=2))
     else:
         versions = describe(decision.interpreter.path, os.path.expanduser("~")) if decision.interpreter.path else ""
-        print(dry_run(decision.ranks, decision.interpreter, versions, decision.plan, decision.findings))
+        watched = described(decision.supervision.terms) if decision.supervision else ""
+        print(dry_run(decision.ranks, decision.interpreter, versions, decision.plan, decision.findings, watched))
     return diagnosis(decision.findings)
 
 

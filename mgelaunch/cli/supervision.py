@@ -54,13 +54,14 @@ def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
     import socket  # noqa: PLC0415
 
     from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
-    from mgelaunch.report.text import masked_command  # noqa: PLC0415
+    from mgelaunch.report.text import masked_command, shown  # noqa: PLC0415
 
     command = masked_command(decision.plan.processes[0].argv)
     try:
         return Records(log_dir, Subject(run_id, socket.gethostname(), command, len(decision.plan.processes)))
     except OSError as error:
-        raise Failure(f"the directory of --log-dir cannot be made: {error.strerror}", "log.directory") from None
+        message = f"{shown(log_dir)}, the directory of --log-dir, cannot be made: {error.strerror}"
+        raise Failure(message, "log.directory") from None
 
 
 def _close(records: "Records", outcome: Outcome) -> int:

@@ -37,6 +37,8 @@ def terms(options: Options, layers: Layers, cwd: str) -> Terms:
     quiet = options.quiet or single(layers, "quiet") == "True"
     if quiet and not log_dir:
         raise UsageError("--quiet needs --log-dir, or nobody would ever read what the ranks say")
+    if options.join_timeout and not rendezvous:
+        raise UsageError("--join-timeout belongs to --rendezvous megengine: nobody else tells who has joined")
     join = _seconds("--join-timeout", options.join_timeout, layers)
     rules = Rules(
         grace=_GRACE if (grace := _seconds("--grace", options.grace, layers)) is None else grace,
@@ -68,6 +70,19 @@ def _seconds(option: str, text: str | None, layers: Layers) -> float | None:
     if duration is None:
         raise UsageError(f"{option} takes a duration with its unit, such as 90s, 10min or 1h30min")
     return duration
+
+
+def described(asked: Terms) -> str:
+    """What differs from the usual, for one line."""
+    from mgelaunch.report.text import duration, shown  # noqa: PLC0415 - a start describes nothing
+
+    rules = asked.rules
+    parts = [f"grace {duration(rules.grace)}"] if rules.grace != _GRACE else []
+    parts += [f"time limit {duration(rules.time_limit)}"] if rules.time_limit is not None else []
+    parts += [f"{rules.max_restarts} restarts"] if rules.max_restarts else []
+    parts += [f"MegEngine's server, {duration(rules.join_timeout)} to join"] if rules.join_timeout is not None else []
+    parts += [f"logs in {shown(asked.log_dir)}"] if asked.log_dir else []
+    return ", ".join([*parts, *(["quiet"] if asked.quiet else [])])
 
 
 _NEED_RANKS = (

@@ -100,7 +100,7 @@ def resolve(
             text=outcome.text,
             base=outcome.base,
             wrong=outcome.wrong,
-            secret=winner.secret or name in layers.secrets or is_secret(name) or (opaque and name not in CATALOGUE),
+            secret=winner.secret or name in layers.secrets or is_secret(name) or (opaque and not _is_ours(winner)),
             variable=CATALOGUE.get(name),
         )
         if outcome.finding is not None and outcome.finding not in findings:
@@ -112,6 +112,11 @@ def resolve(
     findings += _owned_names(settings)
     findings += _beaten_shell(settings, lambda loser: settle(loser, world, effective).text)
     return Resolution(settings, layers, tuple(findings))
+
+
+def _is_ours(winner: Assignment) -> bool:
+    """Whether what it says is known to be no secret."""
+    return winner.name in CATALOGUE or winner.source in _OURS
 
 
 def _of_rank(setting: Setting) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from mgelaunch.launch.events import Exit
 
 VERSION = 1
+_OF_ATTEMPT = ("attempt", "pid", "start", "end", "exit_code", "signal", "peak_rss")
+"""What is kept of a start when the rank is started again."""
 
 
 class Subject(NamedTuple):
@@ -55,7 +57,11 @@ class Records:
     def started(self, rank: int, pid: int, attempt: int) -> None:
         """A rank has been started, for the first time or again."""
         told = {"rank": rank, "local_rank": rank, "node_rank": 0, "host": self._subject.host, "pid": pid}
+        former = self._ranks.get(rank, {})
+        earlier = [*former.get("earlier", ()), {key: former[key] for key in _OF_ATTEMPT if key in former}]
         self._ranks[rank] = {"version": VERSION, **told, "attempt": attempt, "start": _shown(time.time())}
+        if former:
+            self._ranks[rank]["earlier"] = earlier
         self._write(f"rank-{rank}.json", self._ranks[rank])
 
     def ended(self, rank: int, exit_: Exit, peak: int) -> None:

@@ -46,12 +46,15 @@ class Signals:
         return self._read
 
     def take(self) -> list[int]:
-        """The signals since the last call, each once, in the order in which they came."""
+        """The signals since the last call, each once, INT before others: of several that come at once Python tells the
+        last one first, and a Ctrl-C after another signal would mean that somebody is out of patience.
+        """
         try:
             told = os.read(self._read, 4096)
         except BlockingIOError:
             return []
-        return [number for number in dict.fromkeys(told) if not self._ignored(number) or not _from_terminal()]
+        told = bytes(sorted(dict.fromkeys(told), key=lambda number: number != signal.SIGINT))
+        return [number for number in told if not self._ignored(number) or not _from_terminal()]
 
     def hold(self) -> None:
         """Keeps signals waiting while children are forked: none of them may take a note in our name."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mgelaunch.errors import Failure
 from mgelaunch.host import out_of_memory
+from mgelaunch.host.amounts import counted
 from mgelaunch.host.files import Files
 from mgelaunch.launch import events, lifecycle
 from mgelaunch.launch import keeper as rendezvous
@@ -241,7 +242,7 @@ class _Supervisor:
         cause, left = self._state.cause, self._job.rules.max_restarts - self._state.attempt - 1
         if cause:
             why = f"rank {cause.rank} {how(cause.exit)}"
-            self._tell_user(f"mgelaunch: {why}; all ranks are started again ({left} restarts left)")
+            self._tell_user(f"mgelaunch: {why}; all ranks are started again ({counted(left, 'restart')} left)")
         if self._pump:
             self._pump.drain(time.monotonic())
         self._forget_attempt()

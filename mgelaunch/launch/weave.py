@@ -147,7 +147,7 @@ class Weaver:
             bar = bar or (self._bar and not ended)
         else:
             elsewhere = line.begun or self._open
-            lead = self._break_for(text) + line.prefix
+            lead = self.interrupt() + line.prefix
             if elsewhere and not line.waiting and _goes_back(text):
                 text, anew = text[1:], True  # where it goes back to, the stream already is
             if self._ansi and line.begun and not line.waiting and text.lstrip(b"\r").startswith(b"\n"):
@@ -163,18 +163,6 @@ class Weaver:
         self._bar = bar and self._open
         return shown
 
-    def _break_for(self, text: bytes) -> bytes:
-        """What ends the open line of another source before `text`: a bar gives way to a bar without a line end."""
-        bare = self._bar and not self._ansi and _has_bar(text)
-        end = self.interrupt()
-        return b"\r" if bare else end
-
 
 def _goes_back(text: bytes) -> bool:
     return text.startswith(b"\r") and not text.startswith(b"\r\n")
-
-
-def _has_bar(text: bytes) -> bool:
-    """Whether the first line of `text` is written over, and not only ended, by a carriage return."""
-    back, end = text.find(b"\r"), text.find(b"\n")
-    return back >= 0 and (end < 0 or back + 1 < end)

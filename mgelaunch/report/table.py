@@ -21,15 +21,20 @@ _HEAD = ("NAME", "VALUE", "FROM", "READ AT", "BEATS")
 
 
 def dry_run(
-    ranks: Sequence[Resolution], interpreter: Interpreter, versions: str, plan: Plan, findings: Sequence[Finding]
+    ranks: Sequence[Resolution],
+    interpreter: Interpreter,
+    versions: str,
+    plan: Plan,
+    findings: Sequence[Finding],
+    supervision: str = "",
 ) -> str:
-    """What would be started, in as few lines as it takes; ``-`` marks a removed variable, ``!`` a wrong one, ``*`` one
-    that differs between the ranks.
+    """What would be started, in as few lines as it takes; `supervision` says how ranks are watched. ``-`` marks a
+    removed variable, ``!`` a wrong one, ``*`` one that differs between the ranks.
     """
     head = [
         f"python  {_python(interpreter, versions)}",
         f"layers  {' < '.join(_layers(ranks[0]))}",
-        f"start   {_start(plan)}",
+        f"start   {_start(plan)}{supervision and f'; {supervision}'}",
         "",
     ]
     named = worth_showing(ranks[0])

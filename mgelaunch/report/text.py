@@ -80,3 +80,16 @@ def line(finding: Finding) -> str:
     place = f"{finding.place}: " if finding.place else ""
     remedy = f"; try {finding.remedy}" if finding.remedy else ""
     return escaped(f"mgelaunch: {word}: {place}{finding.message}{remedy} [{finding.code}]")
+
+
+def duration(seconds: float) -> str:
+    """A duration for a sentence: ``0.3 s``, ``12 s``, ``5 min``, ``2 h 30 min``."""
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f} s".replace(".0 s", " s")
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {left} s" if left else "")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from mgelaunch.launch.events import Cause, Exit
 from mgelaunch.launch.job import Outcome, how
-from mgelaunch.report.text import escaped
+from mgelaunch.report.text import duration, escaped
 
 _MOST_LINES = 10
 _MOST_RANKS = 8
@@ -40,8 +40,8 @@ def reason(outcome: Outcome) -> str:
     if cause is None:
         return ""
     told = cause.kind in {"rank", "signal", "keeper"} and not outcome.refused
-    after = f" after {duration(cause.at - outcome.state.began)}" if told else ""
-    restarts = f" (start {outcome.state.attempt + 1})" if outcome.state.attempt else ""
+    after = f" after {duration(cause.at - outcome.state.attempt_began)}" if told else ""
+    restarts = f" of start {outcome.state.attempt + 1}" if outcome.state.attempt else ""
     return f"{_what(cause, outcome)}{after}{restarts}{_others(cause, outcome)}"
 
 
@@ -58,13 +58,24 @@ def _what(cause: Cause, outcome: Outcome) -> str:
         case "time":
             return f"the job was stopped by its time limit of {duration(limit.time_limit or 0)}"
         case "join":
-            verb = "has" if len(cause.ranks) == 1 else "have"
-            where = f"the rendezvous at port {outcome.port} within {duration(limit.join_timeout or 0)}"
-            return f"{ranks_shown(cause.ranks)} {verb} not joined {where}: init_process_group was not called there"
+            return _not_joined(cause, outcome)
         case "keeper":
             return f"MegEngine's rendezvous server {how(cause.exit)}"
         case "output":
             return "the output cannot be written any more" + (f": {outcome.lost.strerror}" if outcome.lost else "")
+
+
+def _not_joined(cause: Cause, outcome: Outcome) -> str:
+    """Which ranks nobody has seen: they have ended, or never came to init_process_group."""
+    gone = {rank for rank, exit_ in outcome.state.exits if not exit_.status}
+    ended = [rank for rank in cause.ranks if rank in gone]
+    away = [rank for rank in cause.ranks if rank not in gone]
+    where = f"the rendezvous at port {outcome.port} within {duration(outcome.state.rules.join_timeout or 0)}"
+    parts = [f"{ranks_shown(ended)} ended with 0 without joining {where}"] if ended else []
+    has = "has" if len(away) == 1 else "have"
+    never = "init_process_group was not called there"
+    parts += [f"{ranks_shown(away)} {has} not joined {where}: {never}"] if away else []
+    return "; ".join(parts)
 
 
 def _others(cause: Cause, outcome: Outcome) -> str:
@@ -115,16 +126,3 @@ def ranks_shown(ranks: Sequence[int]) -> str:
     if len(ranks) > _MOST_RANKS:
         return f"ranks {', '.join(map(str, ranks[:_MOST_RANKS]))} and {len(ranks) - _MOST_RANKS} more"
     return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
-
-
-def duration(seconds: float) -> str:
-    """A duration for a sentence: ``0.3 s``, ``12 s``, ``5 min``, ``2 h 30 min``."""
-    if seconds < 10:
-        return f"{max(seconds, 0.1):.1f} s".replace(".0 s", " s")
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, left = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min" + (f" {left} s" if left else "")
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h" + (f" {minutes} min" if minutes else "")

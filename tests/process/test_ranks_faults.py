@@ -410,7 +410,7 @@ wait(signal.SIGUSR2)
     assert (code, lines[:2]) == (
         7,
         [
-            f"mgelaunch: rank 1 exited with 5; {again} (1 restarts left)",
+            f"mgelaunch: rank 1 exited with 5; {again} (1 restart left)",
             f"mgelaunch: rank 1 exited with 6; {again} (0 restarts left)",
         ],
     )

@@ -179,7 +179,7 @@ BY_RANK = "--device gpu"
         pytest.param(3, "--device xpux", host(2), [("warning", "dev.count")], id="the script chooses, said in full"),
         pytest.param(3, "--device gpu0", host(2), [], id="all on one card on purpose"),
         pytest.param(3, "--device cpu0", host(2), [], id="on the CPU"),
-        pytest.param(3, BY_RANK, host(), [("error", "dev.default")] * 3, id="no card at all"),
+        pytest.param(3, BY_RANK, host(), [("error", "dev.default")], id="no card at all, told once"),
         pytest.param(3, "", host(), [("info", "dev.none")], id="no card, and none asked for"),
         pytest.param(3, "", EMPTY, [("info", "dev.none")], id="the driver shows no card, and none asked for"),
         pytest.param(3, "", host(source="unknown"), [], id="unknown cards"),

@@ -11,14 +11,25 @@ from hypothesis import strategies as st
 from mgelaunch.launch.events import Cause, Exit, Rules, State
 from mgelaunch.launch.job import Outcome, how
 from mgelaunch.launch.pump import Last
-from mgelaunch.report.verdict import duration, ranks_shown, reason, verdict
+from mgelaunch.report.text import duration
+from mgelaunch.report.verdict import ranks_shown, reason, verdict
 
 TERMINATED, KILLED = Exit(1, signal.SIGTERM), Exit(1, signal.SIGKILL)
 
 
 def outcome(cause, *exits, world=3, killed=(), attempt=0, rules=Rules(), **more):  # noqa: B008 - a frozen value
     """How a job ended that began at 100; `exits` are those of ranks in their order."""
-    state = State(rules, world, 100.0, frozenset(), attempt=attempt, exits=exits, cause=cause, killed=frozenset(killed))
+    state = State(
+        rules,
+        world,
+        100.0,
+        frozenset(),
+        attempt=attempt,
+        attempt_began=100.0,
+        exits=exits,
+        cause=cause,
+        killed=frozenset(killed),
+    )
     return Outcome(1, state, 60.0, **more)
 
 
@@ -69,7 +80,7 @@ SENTENCES = {
     ),
     "a later start": (
         outcome(failed(0, Exit(3), 3700.0), (0, Exit(3)), world=1, attempt=2),
-        "rank 0 exited with 3 after 1 h (start 3) [rank.failed]",
+        "rank 0 exited with 3 after 1 h of start 3 [rank.failed]",
     ),
     "not started": (
         outcome(failed(0, Exit(126)), (0, Exit(126)), world=1, refused=OSError(errno.E2BIG, os.strerror(errno.E2BIG))),

@@ -225,20 +225,20 @@ class TestBars:
 
 
 class TestBarsOfSeveralSources:
-    """On a terminal they take turns on one line; elsewhere nothing is overwritten but by another bar."""
+    """On a terminal they take turns on one line; elsewhere each begins a line of its own, so that grep finds it."""
 
     def barred(self, *, ansi):
         woven = weaver(ansi=ansi)
         fed(woven, b"a:\r 1%")
         return woven
 
-    @pytest.mark.parametrize(("ansi", "lead"), [(True, CLEAR), (False, b"\r")], ids=["terminal", "elsewhere"])
+    @pytest.mark.parametrize(("ansi", "lead"), [(True, CLEAR), (False, b"\n")], ids=["terminal", "elsewhere"])
     def test_a_bar_takes_the_place_of_a_bar(self, ansi, lead):
         woven = self.barred(ansi=ansi)
         assert fed(woven, b"b:\r 5%") == lead + b"[b]  5%"
         assert fed(woven, b"a:\r 2%") == lead + b"[a]  2%"
 
-    @pytest.mark.parametrize(("ansi", "lead"), [(True, CLEAR), (False, b"\r")], ids=["terminal", "elsewhere"])
+    @pytest.mark.parametrize(("ansi", "lead"), [(True, CLEAR), (False, b"\n")], ids=["terminal", "elsewhere"])
     def test_a_bar_that_ends_takes_the_place_of_a_bar(self, ansi, lead):
         assert fed(self.barred(ansi=ansi), b"b:\r100%\n") == lead + b"[b] 100%\n"
 
