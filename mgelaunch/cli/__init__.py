@@ -12,6 +12,7 @@ from mgelaunch.errors import REFUSED, Failure
 
 def entry_point() -> None:
     """The console script. Signals that Python handles for its own sake act on us as on any program."""
+    _open_streams()
     gc.disable()  # a tenth of the start, and this process is soon another or gone
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -27,6 +28,15 @@ def entry_point() -> None:
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)  # what Python would tidy up takes it 10 ms, and ends with us anyway
+
+
+def _open_streams() -> None:
+    """A standard stream that was closed leads to nowhere, so that no file of ours takes its number. What is executed
+    finds it closed again.
+    """
+    while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # the kernel gives the lowest number that is free
+    os.close(null)
 
 
 def main(argv: Sequence[str]) -> int:

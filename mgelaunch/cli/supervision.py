@@ -22,9 +22,11 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
         Failure: they could not be started.
     """
     asked, place = supervision.terms, supervision.meeting
+    from mgelaunch.report.text import escaped  # noqa: PLC0415
+
     records = _records(decision, asked.log_dir, run_id) if asked.log_dir else None
     if records:
-        complain(f"mgelaunch: logs and records are in {records.folder}")
+        complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
     python = decision.interpreter.path if asked.rendezvous else ""
     job = Job(
         plan=decision.plan,
@@ -74,5 +76,5 @@ def _close(records: "Records", outcome: Outcome) -> int:
     if records.lost:
         message = f"the logs or records in {records.folder} are incomplete: {records.lost.strerror}"
         say([Finding("warning", "log.lost", message)])
-        return outcome.code or int(outcome.hidden)
+        return outcome.code or int(outcome.hidden or outcome.lost is not None)
     return outcome.code

@@ -22,6 +22,7 @@ class Descendant(NamedTuple):
     """
 
     pid: int
+    parent: int
     start: int
     session: int
     group: int
@@ -81,8 +82,8 @@ def _same(descendant: Descendant) -> bool:
 
 
 def _descendant(pid: bytes, fields: list[bytes]) -> Descendant:
-    start, session, group = (int(fields[index]) for index in (_START, _SESSION, _GROUP))
-    return Descendant(int(pid), start, session, group, fields[_STATE].decode())
+    parent, start, session, group = (int(fields[index]) for index in (_PARENT, _START, _SESSION, _GROUP))
+    return Descendant(int(pid), parent, start, session, group, fields[_STATE].decode())
 
 
 def _lives(fields: list[bytes]) -> bool:

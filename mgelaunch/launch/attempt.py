@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from mgelaunch.errors import Failure
@@ -25,8 +25,11 @@ class Attempt(NamedTuple):
     keeper: Keeper | None
 
 
-def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ranks, pump: Pump | None) -> Attempt:
-    """Starts all ranks for the `number`-th time, 0 first. Without a `pump` they get our own streams.
+def start(
+    number: int, job: Job, meeting: Meeting | None, make: Callable[[], Gate], ranks: Ranks, pump: Pump | None
+) -> Attempt:
+    """Starts all ranks for the `number`-th time, 0 first. `make` makes what they wait behind; without a `pump` they get
+    our own streams.
 
     Raises:
         Failure: none of them runs.
@@ -36,6 +39,7 @@ def start(number: int, job: Job, meeting: Meeting | None, gate: Gate, ranks: Ran
     plan = job.plan if place == job.meeting and not number else job.again(number, port)
     keeper = _keeper(place, plan) if place and place.python else None
     opened: list[int] = []
+    gate = make()
 
     def processes() -> Iterable[tuple[Process, Streams]]:
         if keeper:

@@ -2,14 +2,10 @@
 
 import os
 import resource
+import select
+import termios
 from contextlib import suppress
-
-
-def open_streams() -> None:
-    """A standard stream that was closed leads to nowhere, and no pipe of ours takes its number."""
-    while (null := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass  # the kernel gives the lowest number that is free
-    os.close(null)
+from typing import Any
 
 
 def allow_files(needed: int) -> tuple[int, int]:
@@ -28,3 +24,29 @@ def may_read() -> bool:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:  # no terminal
         return True
+
+
+def may_write(descriptor: int) -> bool:
+    """Whether a short line can be written without waiting for whoever reads it."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+Terminal = list[Any]
+"""What termios(3) knows of a terminal."""
+
+
+def terminal_state() -> Terminal | None:
+    """How the terminal that rank 0 may read from is set; None when there is none."""
+    try:
+        return termios.tcgetattr(0) if may_read() else None
+    except termios.error:
+        return None
+
+
+def restore_terminal(state: Terminal | None) -> None:
+    """Sets it as it was: a rank that asks for a password and is ended meanwhile leaves it without an echo."""
+    if state is not None and may_read():
+        with suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSADRAIN, state)

@@ -42,7 +42,8 @@ class Cause(NamedTuple):
 class State(NamedTuple):
     """All that the decisions depend on. ``exits`` are in the order in which the ranks ended; ``joined`` are the ranks
     that the rendezvous server has seen. ``kill_at`` is set while ranks, or what they left behind, are being stopped;
-    ``final`` when nothing is to be started again: the user has told it to end, too, or it never could be started.
+    ``kills`` counts the rounds of KILL; ``final`` when nothing is to be started again: the user has told it to end too,
+    or it never could be started.
     """
 
     rules: Rules
@@ -59,6 +60,7 @@ class State(NamedTuple):
     killed: frozenset[int] = frozenset()
     interrupted_at: float = float("-inf")
     final: bool = False
+    kills: int = 0
 
     @property
     def stopping(self) -> bool:
@@ -132,7 +134,7 @@ class Dismiss(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Action: say which ranks are waited for, and until when."""
+    """Action: say which ranks are waited for, and for how many seconds; less than none: they are given up."""
 
     ranks: tuple[int, ...]
     left: float

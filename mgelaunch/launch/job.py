@@ -1,7 +1,7 @@
 """A job of several ranks, and how it ended: the nouns between the command line, the loop and the report."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.launch.events import Cause, Exit, Rules, State
@@ -10,6 +10,10 @@ from mgelaunch.launch.pump import Last
 
 if TYPE_CHECKING:  # json comes with them
     from mgelaunch.launch.records import Records
+
+
+_MOST_RANKS = 8
+_LEFT = "rank.left"
 
 
 class Meeting(NamedTuple):
@@ -71,7 +75,9 @@ def how(exit_: Exit) -> str:
 
 def waiting(ranks: tuple[int, ...], left: float) -> str:
     """What a user is told who waits for ranks to end; `left` is in seconds."""
-    who = f"{len(ranks)} of the ranks" if len(ranks) > 1 else f"rank {ranks[0]}" if ranks else "what the ranks left"
+    who = ranks_shown(ranks) if ranks else "what the ranks left behind"
+    if left < 0:
+        return f"mgelaunch: error: {who} cannot be ended, by this user or on this kernel, and is given up [{_LEFT}]"
     return f"mgelaunch: waiting for {who} to end; killed in {left:.0f} s, or at once by Ctrl-C"
 
 
@@ -81,3 +87,12 @@ def prefixes(world: int) -> dict[int, bytes]:
         return {0: b""}
     width = len(str(world - 1)) + 2
     return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in range(world)}
+
+
+def ranks_shown(ranks: Sequence[int]) -> str:
+    """Ranks for a sentence: ``rank 1``, ``ranks 1, 2 and 5``, or the first of many."""
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    if len(ranks) > _MOST_RANKS:
+        return f"ranks {', '.join(map(str, ranks[:_MOST_RANKS]))} and {len(ranks) - _MOST_RANKS} more"
+    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"

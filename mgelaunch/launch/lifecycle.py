@@ -33,6 +33,8 @@ DOUBLED = 0.1
 """Seconds within which a second Ctrl-C is the same one, told by the terminal and by a wrapper of ours."""
 NOTICE = 1.0
 """Seconds of stopping after which a user is told what is waited for."""
+GIVE_UP = 100
+"""Rounds of KILL, five seconds, after which what is still there is another user's, or held by the kernel."""
 AGAIN = 0.05
 """Seconds between two rounds of KILL: a process may have been started during the first one."""
 
@@ -117,17 +119,25 @@ def _told(state: State, number: int, now: float) -> Decided:
         return state, ()
     interrupted = number == signal.SIGINT
     doubled = interrupted and now - state.interrupted_at < DOUBLED
+    # Who has not yet been told that ranks are being stopped does not mean to kill them by a first Ctrl-C.
+    insistent = interrupted and (state.interrupted_at > float("-inf") or state.notice_at is None)
     if interrupted:
         state = state._replace(interrupted_at=now)
     if not state.stopping:
         cause = Cause("signal", now, exit=Exit(0, number))
         return _stop(state, cause, _ENDING[signal.Signals(number)], now)
+    if state.cause is None:
+        state = state._replace(cause=Cause("signal", now, exit=Exit(0, number)))  # a job that has not quite gone well
     state = state._replace(final=True)
-    return _kill(state, now) if interrupted and not doubled else (state, ())
+    return _kill(state, now) if insistent and not doubled else (state, ())
 
 
 def _kill(state: State, now: float) -> Decided:
-    killed = state._replace(kill_at=now + AGAIN, notice_at=None, killed=state.killed | state.running)
+    if state.kills >= GIVE_UP:
+        return state, (Notice(tuple(sorted(state.running)), -1.0), Finish(_code(state.cause)))
+    killed = state._replace(
+        kill_at=now + AGAIN, notice_at=None, killed=state.killed | state.running, kills=state.kills + 1
+    )
     return killed, (Dismiss(), Kill())
 
 

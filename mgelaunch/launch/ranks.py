@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mgelaunch.host.descendants import Descendant, descendants, tell
 from mgelaunch.launch.events import Exit
 from mgelaunch.launch.plan import Process, complete_environment
-from mgelaunch.launch.spawn import Gate, Streams
+from mgelaunch.launch.spawn import Gate, NotForked, Streams
 
 _GONE = (ProcessLookupError, PermissionError)
 
@@ -53,8 +53,12 @@ class Ranks:
         """
         # Every page that is written to between two forks is copied, so all that can be done before is.
         ready = [(each, complete_environment(self._inherited, each.environment), own) for each, own in processes]
-        for process, environment, streams in ready:
-            self._pids[process.rank] = gate.hold(process, environment, streams)
+        try:
+            for process, environment, streams in ready:
+                self._pids[process.rank] = gate.hold(process, environment, streams)
+        except NotForked:
+            self._pids.clear()  # they have been waited for, and their numbers may be anybody's
+            raise
         gate.release()
         for rank, pid in self._pids.items():
             self._watch(rank, pid)
@@ -121,8 +125,12 @@ class Ranks:
 
     def left(self) -> Iterator[Descendant]:
         """Every process below this one that a rank has started, or is."""
+        strangers = set()
         for descendant in descendants():
-            if descendant.session != self._session and (descendant.pid, descendant.start) not in self._strangers:
+            known = descendant.session == self._session or (descendant.pid, descendant.start) in self._strangers
+            if known or descendant.parent in strangers:
+                strangers.add(descendant.pid)
+            else:
                 yield descendant
 
     @property

@@ -38,24 +38,27 @@ class Records:
         self._subject = subject
         self._began = time.time()
         self._ranks: dict[int, dict[str, Any]] = {}
-        self._logs = [self._open(f"rank-{rank}.log") for rank in range(subject.world)]
+        self._logs: dict[int, int] = {}
 
-    def _open(self, name: str) -> int:
-        return os.open(
-            os.path.join(self.folder, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode=0o666
-        )
+    def _log_of(self, rank: int) -> int:
+        if rank not in self._logs:
+            path = os.path.join(self.folder, f"rank-{rank}.log")
+            self._logs[rank] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode=0o666)
+        return self._logs[rank]
 
     def log(self, rank: int, data: bytes) -> None:
         """Adds to the log of `rank`."""
         view = memoryview(data)
         try:
+            self._log_of(rank)
             while view:
-                view = view[os.write(self._logs[rank], view) :]
+                view = view[os.write(self._log_of(rank), view) :]
         except OSError as error:
             self.lost = self.lost or error
 
     def started(self, rank: int, pid: int, attempt: int) -> None:
         """A rank has been started, for the first time or again."""
+        self.log(rank, b"")
         told = {"rank": rank, "local_rank": rank, "node_rank": 0, "host": self._subject.host, "pid": pid}
         former = self._ranks.get(rank, {})
         earlier = [*former.get("earlier", ()), {key: former[key] for key in _OF_ATTEMPT if key in former}]
@@ -84,7 +87,7 @@ class Records:
 
     def close(self) -> None:
         """Closes the logs."""
-        for log in self._logs:
+        for log in self._logs.values():
             os.close(log)
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
@@ -96,6 +99,8 @@ class Records:
             os.replace(f"{path}.new", path)
         except OSError as error:
             self.lost = self.lost or error
+            with suppress(OSError):
+                os.unlink(f"{path}.new")
 
 
 def _new_folder(path: str) -> str:

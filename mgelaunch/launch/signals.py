@@ -40,6 +40,7 @@ class Signals:
         for number in HANDLED:
             if number in _OF_TERMINAL or number == signal.SIGCHLD or not self._ignored(number):
                 signal.signal(number, _note)
+        self.release()
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a signal has come."""
@@ -54,6 +55,8 @@ class Signals:
         except BlockingIOError:
             return []
         told = bytes(sorted(dict.fromkeys(told), key=lambda number: number != signal.SIGINT))
+        if signal.SIGCONT in told:
+            told = told.replace(bytes([signal.SIGTSTP]), b"")  # somebody has already changed their mind
         return [number for number in told if not self._ignored(number) or not _from_terminal()]
 
     def hold(self) -> None:
@@ -61,8 +64,8 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
     def release(self) -> None:
-        """Lets signals in again."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        """Lets signals in again, also those that whoever started us had blocked: we could not be ended."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def restore(self) -> None:
         """In a child: every signal acts as it did on us when we were started."""
@@ -71,7 +74,7 @@ class Signals:
             signal.signal(number, signal.SIG_IGN if former == signal.SIG_IGN else signal.SIG_DFL)
         for number in _OF_PYTHON:  # ignored by Python for its own sake
             signal.signal(number, signal.SIG_DFL)
-        self.release()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def suspend(self) -> None:
         """Stops this process as Ctrl-Z does any other; returns when it is continued."""
@@ -81,7 +84,7 @@ class Signals:
 
     def close(self) -> None:
         """Lets signals act on this process as before."""
-        self.release()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.set_wakeup_fd(-1)
         for number, former in self._former.items():
             signal.signal(number, former if former is not None else signal.SIG_DFL)

@@ -14,7 +14,7 @@ from mgelaunch.host.files import Files
 from mgelaunch.launch import events, lifecycle
 from mgelaunch.launch import keeper as rendezvous
 from mgelaunch.launch.attempt import Attempt, not_started, start
-from mgelaunch.launch.descriptors import allow_files, open_streams
+from mgelaunch.launch.descriptors import allow_files, may_write, restore_terminal, terminal_state
 from mgelaunch.launch.events import Exit
 from mgelaunch.launch.job import Job, Outcome, how, prefixes, waiting
 from mgelaunch.launch.keeper import Keeper
@@ -24,6 +24,8 @@ from mgelaunch.launch.ranks import Gone, Ranks, Watched
 from mgelaunch.launch.signals import Signals
 from mgelaunch.launch.spawn import Gate, adopt
 
+_LONGEST = 86400.0
+"""Seconds that are waited at once; epoll takes no more than 24 days."""
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -33,7 +35,7 @@ def supervise(job: Job, say: Callable[[str], None]) -> Outcome:
     Raises:
         Failure: the ranks could not be started; none of them runs.
     """
-    open_streams()
+    terminal = terminal_state()
     try:
         supervisor = _Supervisor(job, say)
     except OSError as error:
@@ -42,6 +44,7 @@ def supervise(job: Job, say: Callable[[str], None]) -> Outcome:
         return supervisor.run()
     finally:
         supervisor.close()
+        restore_terminal(terminal)
 
 
 class _Supervisor:
@@ -64,6 +67,7 @@ class _Supervisor:
         self._keeper: Keeper | None = None
         self._refused: dict[int, OSError] = {}
         self._sweeping = False
+        self._killing = False
         self._warned = False
         self._code: int | None = None
         self._memory = out_of_memory.Kills(None, "", None)
@@ -77,15 +81,32 @@ class _Supervisor:
         while self._code is None:
             self._turn()
         now = time.monotonic()
-        if self._pump:
-            self._pump.drain(now)
-            if self._code:
-                self._pump.end_line()
-            while self._pump.pending and not self._interrupted(self._pump):
-                pass
+        code = self._flush(self._pump, self._code, now) if self._pump else self._code
         refused = self._refused.get(self._state.cause.rank) if self._state.cause else None
         told = Told(self._pump, self._meeting, self._keeper, self._memory, refused)
-        return conclude(self._job, self._state, self._code, told, now)
+        return conclude(self._job, self._state, code, told, now)
+
+    def _flush(self, pump: Pump, code: int, now: float) -> int:
+        """Writes what is left of the output, however long its reader takes after a job that went well; returns the exit
+        code, which is another one if nobody gets it.
+        """
+        pump.drain(now)
+        if code:
+            pump.end_line()
+        until = max(self._state.cause.at + self._job.rules.grace, now + 1.0) if self._state.cause else None
+        number = 0
+        while pump.pending and not number and (until is None or time.monotonic() < until):
+            number = self._interrupted(pump, until)
+        if self._state.cause:
+            return code
+        if number:
+            cause = events.Cause("signal", now, exit=Exit(0, number))
+        elif pump.lost and (not self._job.records or self._job.records.lost):
+            cause = events.Cause("output", now, exit=_exit_of(pump.lost))
+        else:
+            return code
+        self._state = self._state._replace(cause=cause)
+        return cause.exit.status
 
     def close(self) -> None:
         """Gives back what was opened."""
@@ -104,7 +125,7 @@ class _Supervisor:
             when for when in (lifecycle.wake(self._state), self._pump.due if self._pump else None) if when is not None
         ]
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
-        ready = [key.data for key, _ in self._selector.select(timeout)]
+        ready = [key.data for key, _ in self._wait(timeout)]
         ended = [data for data in ready if isinstance(data, Watched)]
         for watched in ended:
             if gone := self._ranks.gone(watched.rank):
@@ -120,6 +141,14 @@ class _Supervisor:
         if self._pump:
             self._flow(self._pump, [data for data in ready if isinstance(data, Ready)])
         self._do(events.Clock())
+        if self._killing:
+            self._killing = False
+            self._reap()
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has happened. A process that was stopped meanwhile finds its time over before it is told the rest."""
+        happened = self._selector.select(timeout if timeout is None else min(timeout, _LONGEST))
+        return happened or self._selector.select(0)
 
     def _flow(self, pump: Pump, ready: list[Ready]) -> None:
         now = time.monotonic()
@@ -180,21 +209,25 @@ class _Supervisor:
 
     def _mourn(self, lost: OSError) -> None:
         """Our own output takes nothing any more: where no log has it, nobody will ever read what the ranks say."""
-        if not self._job.records:
-            exit_ = Exit(1, signal.SIGPIPE) if lost.errno == errno.EPIPE else Exit(1)
-            self._do(events.Broken("output", exit_))
+        if not self._job.records or self._job.records.lost:
+            self._do(events.Broken("output", _exit_of(lost)))
         elif not self._warned:
             self._warned = True
-            self._say(f"mgelaunch: warning: the output cannot be shown any more ({lost.strerror}); the logs have it")
+            self._tell_user(
+                f"mgelaunch: warning: the output cannot be shown any more ({lost.strerror}); the logs have it"
+            )
 
-    def _interrupted(self, pump: Pump) -> bool:
-        """Waits for whoever reads our output. True when the user does not want to."""
-        for key, _ in self._selector.select():
+    def _interrupted(self, pump: Pump, until: float | None) -> int:
+        """Waits for whoever reads our output. The signal of a user who does not want to; 0 without one."""
+        for key, _ in self._wait(None if until is None else max(0.0, until - time.monotonic())):
             if isinstance(key.data, Ready):
                 pump.ready(key.data, time.monotonic())
             elif key.data is self._signals:
-                return any(number in _IMPATIENT for number in self._signals.take())
-        return False
+                told = self._signals.take()
+                if signal.SIGTSTP in told:
+                    self._signals.suspend()
+                return next((number for number in told if number in _IMPATIENT), 0)
+        return 0
 
     # What is done
 
@@ -216,6 +249,7 @@ class _Supervisor:
             case events.Kill():
                 self._ranks.tell_groups(signal.SIGKILL)
                 self._ranks.tell_all(signal.SIGKILL)
+                self._killing = True
             case events.Dismiss():
                 if self._keeper:
                     self._keeper.dismiss()
@@ -229,7 +263,8 @@ class _Supervisor:
                 self._code = code
 
     def _tell_user(self, text: str) -> None:
-        if not (self._pump and self._pump.say(text)):
+        """Nobody waits for a terminal that takes nothing."""
+        if not (self._pump and self._pump.say(text)) and may_write(2):
             self._say(text)
 
     def _suspend(self) -> None:
@@ -257,7 +292,10 @@ class _Supervisor:
 
     def _start(self, number: int) -> None:
         self._refused = {}
-        gate = Gate(self._signals, self._control, self._files)
+
+        def gate() -> Gate:
+            return Gate(self._signals, self._control, self._files)
+
         self._begun(start(number, self._job, self._meeting, gate, self._ranks, self._pump))
         for process in self._job.plan.processes if self._job.records else ():
             self._job.records.started(process.rank, self._ranks.pid(process.rank), number)  # type: ignore[union-attr]
@@ -279,3 +317,8 @@ class _Supervisor:
             self._selector.unregister(self._gate.report)
             os.close(self._gate.report)
             self._gate = None
+
+
+def _exit_of(lost: OSError) -> Exit:
+    """How a program ends that writes to what takes nothing any more."""
+    return Exit(1, signal.SIGPIPE) if lost.errno == errno.EPIPE else Exit(1)

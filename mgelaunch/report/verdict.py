@@ -4,11 +4,10 @@ import signal
 from collections.abc import Iterable, Sequence
 
 from mgelaunch.launch.events import Cause, Exit
-from mgelaunch.launch.job import Outcome, how
+from mgelaunch.launch.job import Outcome, how, ranks_shown
 from mgelaunch.report.text import duration, escaped
 
 _MOST_LINES = 10
-_MOST_RANKS = 8
 
 
 def verdict(outcome: Outcome, folder: str = "") -> tuple[str, ...]:
@@ -41,7 +40,7 @@ def reason(outcome: Outcome) -> str:
         return ""
     told = cause.kind in {"rank", "signal", "keeper"} and not outcome.refused
     after = f" after {duration(cause.at - outcome.state.attempt_began)}" if told else ""
-    restarts = f" of start {outcome.state.attempt + 1}" if outcome.state.attempt else ""
+    restarts = f" of start {outcome.state.attempt + 1}" if after and outcome.state.attempt else ""
     return f"{_what(cause, outcome)}{after}{restarts}{_others(cause, outcome)}"
 
 
@@ -117,12 +116,3 @@ def _explanations(outcome: Outcome) -> Iterable[str]:
         yield f"  not started again: it failed within {duration(rules.early)} of the first start"
     if outcome.last.exception and outcome.last.exception != next(reversed(outcome.last.lines), ""):
         yield f"  its traceback ends with {escaped(outcome.last.exception)}"
-
-
-def ranks_shown(ranks: Sequence[int]) -> str:
-    """Ranks for a sentence: ``rank 1``, ``ranks 1, 2 and 5``, or the first of many."""
-    if len(ranks) == 1:
-        return f"rank {ranks[0]}"
-    if len(ranks) > _MOST_RANKS:
-        return f"ranks {', '.join(map(str, ranks[:_MOST_RANKS]))} and {len(ranks) - _MOST_RANKS} more"
-    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"

@@ -118,14 +118,14 @@ POSITIONS = {
 
 @pytest.mark.parametrize("made", POSITIONS.values(), ids=POSITIONS)
 def test_a_process_below_is_found_wherever_it_went(told, made):
-    """... and found once, with its session, its group and its start."""
+    """... and found once, with its parent, its session, its group and its start."""
     body = f"""
 pid = {made}
-start = open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()[19]
-return [descendants(), [[pid, int(start), os.getsid(pid), os.getpgid(pid)]]]
+fields = open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()
+return [descendants(), [[pid, int(fields[1]), int(fields[19]), os.getsid(pid), os.getpgid(pid)]]]
 """
     found, expected = told(body)
-    assert [each[:4] for each in found] == expected
+    assert [each[:5] for each in found] == expected
 
 
 def test_grandchildren_come_after_their_parents(told):
@@ -198,4 +198,4 @@ return reached
 
 
 def test_a_process_that_never_was_gets_no_signal():
-    assert tell(Descendant(2**22, 1, 1, 1, "S"), 0) is False
+    assert tell(Descendant(2**22, 1, 1, 1, 1, "S"), 0) is False

@@ -304,13 +304,14 @@ if rank == 1: spawn(start_new_session=True)
 wait()
 if rank == 1: sys.exit(3)
 wait(signal.SIGUSR2)
-"""
+""",
+        "--grace",
+        "2s",  # which is for the grandchild
     )
     began = time.monotonic()
     running.go()
     running.until("SIGTERM", [0])
     assert time.monotonic() - began < 2
-    running.process.send_signal(signal.SIGINT)  # the grace of 10 s is for the grandchild
     assert running.end()[0] == 3
     assert time.monotonic() - began < 5
 
@@ -414,7 +415,7 @@ wait(signal.SIGUSR2)
             f"mgelaunch: rank 1 exited with 6; {again} (0 restarts left)",
         ],
     )
-    assert " (start 3)" in error(lines[2:])
+    assert " of start 3; " in error(lines[2:])
     starts = {path.name: path.read_text() for path in world.project.glob("start-*")}
     assert {"start-0-0", "start-0-1", "start-1-1", "start-2-1"} <= set(starts)
     assert starts["start-0-0"] == starts["start-0-1"] != starts["start-1-1"]

@@ -247,10 +247,38 @@ def test_a_ctrl_c_that_comes_twice_at_once_is_one():
     assert job.at(2, Told(SIGINT)) == [Dismiss(), Kill()]
 
 
-def test_ctrl_c_while_the_job_is_stopped_for_another_reason_kills_at_once():
+def test_a_ctrl_c_that_meant_a_running_job_kills_nobody_when_a_rank_has_just_failed():
     job = Job()
     job.ended(1, 1, how=Exit(3))
-    assert job.at(1, Told(SIGINT)) == [Dismiss(), Kill()]
+    assert job.at(1.2, Told(SIGINT)) == []
+    assert job.at(2, Told(SIGINT)) == [Dismiss(), Kill()]
+
+
+def test_what_cannot_be_killed_is_given_up_in_the_end():
+    job = Job()
+    job.ended(1, 1, how=Exit(3))
+    job.at(11, Clock())
+    actions = []
+    for turn in range(200):
+        actions = job.at(12 + turn, Clock())
+        if actions[-1:] == [Finish(3)]:
+            break
+    assert actions[-1:] == [Finish(3)]
+    assert (actions[0].ranks, actions[0].left) == ((0, 2), -1.0)
+
+
+def test_a_signal_while_what_a_good_job_left_is_ended_gives_the_code():
+    job = Job()
+    job.ended(1, 0, 1, 2)
+    job.at(1.5, Told(SIGTERM))
+    assert job.at(2, Alone()) == [Finish(143)]
+
+
+def test_ctrl_c_while_the_user_waits_for_a_job_that_is_stopped_kills_at_once():
+    job = Job()
+    job.ended(1, 1, how=Exit(3))
+    job.at(2.1, Clock())
+    assert job.at(2.5, Told(SIGINT)) == [Dismiss(), Kill()]
     job.ended(1, 0, 2, how=Exit(1, SIGKILL))
     assert job.at(1, Alone()) == [Finish(3)]
 
