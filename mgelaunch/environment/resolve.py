@@ -37,7 +37,7 @@ class Setting(NamedTuple):
     @property
     def inherited(self) -> bool:
         """Whether the job gets it from the shell as it stands, so that nothing is to be exported."""
-        return self.winner.source in INHERITED and self.text == self.winner.text
+        return self.winner.source in INHERITED and not self.winner.template and self.text == self.winner.text
 
     @property
     def deferred(self) -> bool:

@@ -309,3 +309,14 @@ def test_an_option_that_needs_ranks_says_what_to_add(world, option, value):
     assert "-n 1" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert os.listdir(world.project) == [".mgelaunch"]
+
+
+def test_port_0_of_the_shell_is_a_free_port_for_the_dry_run_and_for_the_ranks(world):
+    told = world.run("run", "--dry-run", "-f", "json", "-n", "2", "true", MASTER_PORT="0")
+    assert [each["environment"]["MASTER_PORT"] for each in json.loads(told.stdout)["processes"]] == [
+        "{master_port}"
+    ] * 2
+    ran = world.run("run", "-n", "2", "sh", "-c", "echo $MASTER_PORT", MASTER_PORT="0")
+    ports = {int(line.split()[-1]) for line in ran.stdout.splitlines()}
+    assert len(ports) == 1
+    assert 0 not in ports
