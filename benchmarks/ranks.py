@@ -79,9 +79,8 @@ for number in range(COUNT if rank == 0 else 0):
 note('done'); wait(1); note('end'); os._exit(0)
 """
 FAULT = """if rank == 0:
-    signal.signal(signal.SIGTERM, lambda *_: (note('term'), os._exit(143)))
-    note('up')
-    while True: signal.pause()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    note('up'); signal.sigwait([signal.SIGTERM]); note('term'); os._exit(143)
 if os.fork() == 0:
     time.sleep(60); os._exit(0)
 note('up'); wait(); note('end'); os._exit(3)

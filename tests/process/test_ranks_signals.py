@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -16,25 +17,16 @@ DEADLINE = 30
 RANK = """
 import os, signal, sys
 ENDS = getattr(signal, sys.argv[1])
+ALL = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH")]
+ignored = [number for number in ALL if signal.getsignal(number) == signal.SIG_IGN]
+heeded = [number for number in ALL if number not in ignored]
+signal.pthread_sigmask(signal.SIG_BLOCK, heeded)  # so that none comes between two lines of this
+os.write(1, f"ready {os.getpid()} {' '.join(number.name[3:] for number in ignored)}\\n".encode())
 seen = []
-
-def heed(number, frame):
-    seen.append(signal.Signals(number).name)
-    os.write(1, f"got {seen[-1]}\\n".encode())
-    if number == ENDS:
-        os.write(1, f"seen {' '.join(seen)}\\n".encode())
-        os._exit(0)
-
-ignored = []
-for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH"):
-    number = getattr(signal, f"SIG{name}")
-    if signal.getsignal(number) == signal.SIG_IGN:
-        ignored.append(name)
-    else:
-        signal.signal(number, heed)
-os.write(1, f"ready {os.getpid()} {' '.join(ignored)}\\n".encode())
-while True:
-    signal.pause()
+while ENDS not in seen:
+    seen.append(signal.sigwait(heeded))
+    os.write(1, f"got {seen[-1].name}\\n".encode())
+os.write(1, f"seen {' '.join(number.name for number in seen)}\\n".encode())
 """
 """Says which signals come, and ends itself with 0 at the one that it is told to end with."""
 
@@ -225,6 +217,9 @@ class Terminal:
 
     def __init__(self):
         self.ours, self.theirs = pty.openpty()
+        settings = termios.tcgetattr(self.theirs)
+        settings[3] |= termios.NOFLSH  # what is on its way to the screen is shown, also when Ctrl-C is hit
+        termios.tcsetattr(self.theirs, termios.TCSANOW, settings)
         self._shown = b""
 
     def type(self, keys):
