@@ -18,6 +18,9 @@ HANDLED = (
 )
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by Python, or by us, for its own sake."""
+_HARMLESS = (signal.SIGWINCH, signal.SIGCONT, signal.SIGCHLD)
+"""Signals that do nothing to a program that knows none of them, nor to a child that is about to become one."""
 
 
 class Signals:
@@ -36,10 +39,6 @@ class Signals:
         self._former = {number: signal.getsignal(number) for number in HANDLED}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in HANDLED:
-            if number in _OF_TERMINAL or number == signal.SIGCHLD or not self._ignored(number):
-                signal.signal(number, _note)
         self.release()
 
     def fileno(self) -> int:
@@ -60,20 +59,34 @@ class Signals:
         return [number for number in told if not self._ignored(number) or not _from_terminal()]
 
     def hold(self) -> None:
-        """Keeps signals waiting while children are forked: none of them may take a note in our name."""
+        """Keeps signals waiting while children are forked: none of them may take a note in our name. What a child would
+        have to undo is undone here, once for all of them.
+        """
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        for number, former in self._former.items():
+            # A signal that waits is lost when it is set to be ignored, and so is one that does nothing.
+            if number not in _HARMLESS and former != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        for number in _OF_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
 
     def release(self) -> None:
         """Lets signals in again, also those that whoever started us had blocked: we could not be ended."""
+        for number in _OF_PYTHON:
+            signal.signal(number, signal.SIG_IGN)
+        for number in HANDLED:
+            if number in _OF_TERMINAL or number == signal.SIGCHLD or not self._ignored(number):
+                signal.signal(number, _note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def restore(self) -> None:
-        """In a child: every signal acts as it did on us when we were started."""
+        """In a child of the time between `hold` and `release`: every signal acts as it did on us when we were started.
+        Becoming a program undoes what is left.
+        """
         signal.set_wakeup_fd(-1)
-        for number, former in self._former.items():
-            signal.signal(number, signal.SIG_IGN if former == signal.SIG_IGN else signal.SIG_DFL)
-        for number in _OF_PYTHON:  # ignored by Python for its own sake
-            signal.signal(number, signal.SIG_DFL)
+        for number in _OF_TERMINAL:
+            if self._ignored(number):
+                signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def suspend(self) -> None:

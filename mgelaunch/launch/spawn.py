@@ -47,22 +47,34 @@ class NotForked(Exception):
         self.held = held
 
 
-def adopt() -> Callable[..., int]:
-    """Makes this process the parent of every orphan below it, and returns prctl(2). On a kernel or a C library
-    without it nothing is changed.
+class Kernel(NamedTuple):
+    """Two calls of the kernel as the C library has them. `fork` is not that of Python, which makes locks anew in each
+    child, for threads that no child here has, and thereby doubles what a child costs until it becomes its program.
+    """
+
+    prctl: Callable[..., int]
+    fork: Callable[[], int]
+
+
+def adopt() -> Kernel:
+    """Makes this process the parent of every orphan below it. On a kernel or a C library without prctl(2) nothing is
+    changed.
     """
     import ctypes  # noqa: PLC0415 - only jobs of several ranks pay
 
     try:
-        control: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+        library = ctypes.PyDLL(None, use_errno=True)
+        prctl, fork = library.prctl, library.fork
     except (OSError, AttributeError):
-        return _no_control
-    control(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    return control
+        return Kernel(lambda *_: -1, os.fork)
 
+    def checked() -> int:
+        if (pid := fork()) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return int(pid)
 
-def _no_control(*_: int) -> int:
-    return -1
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return Kernel(prctl, checked)
 
 
 class Gate:
@@ -70,10 +82,10 @@ class Gate:
     us wait until it is opened or given up.
     """
 
-    def __init__(self, signals: Signals, control: Callable[..., int], files: tuple[int, int]) -> None:
-        """`control` is prctl(2); `files` is the RLIMIT_NOFILE that the processes get."""
+    def __init__(self, signals: Signals, kernel: Kernel, files: tuple[int, int]) -> None:
+        """`files` is the RLIMIT_NOFILE that the processes get."""
         self._signals = signals
-        self._control = control
+        self._kernel = kernel
         self._files = files
         self._open, self._wait = os.pipe()[::-1]
         self.report, self._tell = os.pipe()
@@ -89,7 +101,7 @@ class Gate:
             NotForked: the kernel refuses.
         """
         try:
-            pid = os.fork()
+            pid = self._kernel.fork()
         except OSError as error:
             self.cancel()
             raise NotForked(error, len(self.pids)) from None
@@ -127,7 +139,7 @@ class Gate:
         """In the child, which never returns from here."""
         status = 1
         try:
-            self._control(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            self._kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != self._parent:
                 os._exit(status)
             os.setsid()

@@ -58,7 +58,7 @@ class _Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals = Signals()
         self._selector.register(self._signals, selectors.EVENT_READ, self._signals)
-        self._control = adopt()
+        self._kernel = adopt()
         self._ranks = Ranks(self._selector, job.inherited)
         direct = world == 1 and job.coloured is not None and job.records is None
         self._pump = None if direct else Pump(self._selector, prefixes(world), job.records, job.coloured)
@@ -294,7 +294,7 @@ class _Supervisor:
         self._refused = {}
 
         def gate() -> Gate:
-            return Gate(self._signals, self._control, self._files)
+            return Gate(self._signals, self._kernel, self._files)
 
         self._begun(start(number, self._job, self._meeting, gate, self._ranks, self._pump))
         for process in self._job.plan.processes if self._job.records else ():
