@@ -5,11 +5,13 @@ import fcntl
 import os
 import pty
 import random
+import select
 import selectors
 import socket
 import subprocess
 import sys
 import threading
+import time
 import tty
 
 import pytest
@@ -142,6 +144,21 @@ def received(target, count, size=1 << 16):
     return thread, data
 
 
+def seen(target, count):
+    """The next so many bytes, which a terminal may bring one by one, and in its own time."""
+    thread, data = received(target, count)
+    thread.join(DEADLINE)
+    return bytes(data)
+
+
+def until_held(target):
+    """Waits until a terminal has understood that it is to hold its output."""
+    deadline = time.monotonic() + DEADLINE
+    while select.select([], [target.end], [], 0)[1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 class TestSlowReaders:
     """A reader that pauses, or reads little at a time, gets everything all the same."""
 
@@ -177,7 +194,7 @@ class TestSlowReaders:
         outlet.write(b"one\n")
         outlet.write(b"")
         assert outlet.pending == 0
-        assert os.read(target.reader, 100) == b"one\n"
+        assert seen(target, 4) == b"one\n"
 
     def test_the_descriptor_itself_stays_as_it_is(self, way):
         """A flag on it would be seen by everybody who has it: the shell, and our parent."""
@@ -253,11 +270,12 @@ class TestTerminal:
     def test_ctrl_s_holds_the_output_and_ctrl_q_lets_it_go(self, screen):
         target, outlet = screen
         os.write(target.reader, STOP)
+        until_held(target)
         promptly(outlet.write, b"one\n")
         assert outlet.pending == 4
         os.write(target.reader, GO)
         deliver(outlet)
-        assert os.read(target.reader, 100) == b"one\r\n"
+        assert seen(target, 5) == b"one\r\n"
 
     @pytest.mark.parametrize(
         "data", [b"\n" * 60_000, (b"x" * 79 + b"\n") * 5_000, b"one\ttwo\n" * 50_000], ids=["ends", "lines", "words"]
