@@ -101,12 +101,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     teller = Teller(os.dup(1))
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    over = threading.Lock()  # whoever ends this process has it: a failure is not to look like a good end
+    threading.Thread(target=_end_with_stdin, args=(over,), daemon=True).start()
     try:
         server, mm_port = make(options.socket, options.bind, lambda: teller.joined(_rank(options.world_size)))
     except Failed as error:
-        teller.say("failed", why=str(error))
-        os._exit(1)
+        with over:
+            teller.say("failed", why=str(error))
+            os._exit(1)
     teller.say("ready", port=server.server_address[1], mm_port=mm_port)
     server.serve_forever()
 
@@ -119,11 +121,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(over: threading.Lock) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    os._exit(0)
+    with over:
+        os._exit(0)
 
 
 def make(descriptor: int, bind: str, joined: Callable[[], None]) -> tuple[Server, int]:
