@@ -9,8 +9,10 @@ import sys
 import pytest
 
 FRAMEWORKS = ("megengine", "brevitas")
-MEANS = ("namespaces", "nvml", "oracle")
-"""What else tests need: a mount namespace of their own, a stub of NVML under the real binding, proclimits."""
+ENGINES = ("slurm", "openmpi", "torchrun")
+MEANS = ("namespaces", "nvml", "oracle", "nodes", *ENGINES)
+"""What else tests need: a mount namespace of their own, a stub of NVML under the real binding, proclimits, virtual
+nodes, and engines that start ranks on them."""
 
 
 def pytest_addoption(parser):
@@ -41,10 +43,49 @@ def missing(name):
     if name == "namespaces":
         tried = shutil.which("unshare") and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False)
         return "" if tried and tried.returncode == 0 else "this user may not have a mount namespace (unshare -m)"
+    if name == "nodes" or name in ENGINES:
+        return lack_of_nodes() or (name in ENGINES and lack_of_engine(name)) or ""
     if name == "nvml" and not (shutil.which("gcc") or shutil.which("cc")):
         return "no C compiler for the stub of NVML"
     module = {"nvml": "pynvml", "oracle": "proclimits"}[name]
     return "" if importlib.util.find_spec(module) else f"no {module}: pip install 'mgelaunch[test]'"
+
+
+NODE = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
+"""What starts a command in all namespaces of a virtual node (tests/clusters)."""
+
+PROGRAMS = {"slurm": ("slurmctld", "slurmd", "munged", "srun", "salloc"), "openmpi": ("mpirun",)}
+PACKAGES = {"slurm": "slurm-wlm munge", "openmpi": "openmpi-bin"}
+
+
+def lack_of_nodes():
+    """Why there can be no virtual nodes here; empty when there can."""
+    if os.geteuid() != 0:
+        return "virtual nodes can be made by root only"
+    if lacking := [name for name in ("unshare", "nsenter", "setpriv", "ip", "hostname") if not program(name)]:
+        return f"virtual nodes need {', '.join(lacking)}: apt-get install util-linux iproute2 hostname"
+    tried = subprocess.run([*NODE, "ip", "link", "add", "eth0", "type", "veth"], capture_output=True, check=False)
+    return "" if tried.returncode == 0 else "no namespaces of networks, host names, processes and mounts can be made"
+
+
+def lack_of_engine(name):
+    """Why an engine is not at hand; empty when it is."""
+    if name == "torchrun":
+        return "" if torchrun_path() else "no torchrun beside the Python that MGELAUNCH_TEST_BREVITAS names"
+    lacking = [command for command in PROGRAMS[name] if not program(command)]
+    return f"no {', '.join(lacking)}: apt-get install {PACKAGES[name]}" if lacking else ""
+
+
+def program(name):
+    """The path of a command, also of those that are on root's PATH only; None when there is none."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def torchrun_path():
+    """The torchrun of the Python that has Brevitas; empty when there is none."""
+    python = framework_python("brevitas")
+    path = os.path.join(os.path.dirname(python), "torchrun")
+    return path if python and os.access(path, os.X_OK) else ""
 
 
 UNSHARE = ["unshare", "-m", "--propagation", "private"]
@@ -81,7 +122,7 @@ def unshare(need):
 
 
 def framework_python(name):
-    """The interpreter that tests of a framework start: named by the environment, or this one."""
+    """The interpreter that tests of a framework start: named by the environment, or this one; empty without it."""
     named = os.environ.get(f"MGELAUNCH_TEST_{name.upper()}", "")
     candidate = os.path.abspath(named) if named else sys.executable
     found = subprocess.run(

@@ -10,7 +10,7 @@ import typer
 from mgelaunch import __version__
 from mgelaunch.errors import USAGE, UsageError
 
-_COMMANDS = ("run", "env", "explain", "check", "profiles", "vars")
+_COMMANDS = ("run", "env", "explain", "check", "profiles", "vars", "rank")
 _SETTINGS = {
     "allow_interspersed_args": False,
     # torchrun's spelling of long options, with underscores, is as good as ours.
@@ -123,7 +123,7 @@ _WITH_VALUE = frozenset(
         *("--threads", "--python", "--allow-unknown", "--ignore", "-f", "--format", "-n", "--nproc-per-node"),
         *("--bind-cpus", "--fix", "--facts", "--nnodes", "--node-rank", "--master-addr", "--master-port"),
         *("--rendezvous", "--join-timeout", "--max-restarts", "--grace", "--time-limit", "--log-dir", "--rank"),
-        "--monitor-interval",
+        *("--monitor-interval", "--cluster", "--hosts"),
     }
 )
 

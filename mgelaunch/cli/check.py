@@ -11,6 +11,7 @@ from mgelaunch.checks.caches import cache_directories
 from mgelaunch.cli.decide import Decision, decide
 from mgelaunch.cli.options import Options, with_options
 from mgelaunch.cli.say import annotate, diagnosis, say
+from mgelaunch.cli.standing import described
 from mgelaunch.finding import Finding
 from mgelaunch.host.recorded import to_document
 from mgelaunch.launch.command import Target
@@ -61,7 +62,9 @@ def check(
         ranks = len(decision.ranks) if decision.plan.supervised else 0
         if options.facts:
             print(f"The host is the one of {shown(options.facts)}; the target is of this one.")
-        lines = checkup(_settings(decision), _target(decision), decision.facts, findings, places, ranks=ranks)
+        cluster = described(decision.found)
+        parts = (_settings(decision), _target(decision), decision.facts, findings, places)
+        lines = checkup(*parts, ranks=ranks, cluster=cluster)
         print("\n".join(lines))
     return diagnosis(decision.findings)
 

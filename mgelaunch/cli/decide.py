@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from mgelaunch.cli.examine import examine, recorded_facts
 from mgelaunch.cli.gather import Job, gather
 from mgelaunch.cli.options import Options
+from mgelaunch.cli.standing import as_task, driving, unready
 from mgelaunch.cli.surroundings import home_directory, inherited_environment, own_packages, working_directory
 from mgelaunch.environment.layers import Layers, listed, single
 from mgelaunch.environment.project import project_root
+from mgelaunch.environment.relative import Measure
 from mgelaunch.environment.resolve import Resolution, resolve
 from mgelaunch.environment.settle import World
 from mgelaunch.errors import UsageError
@@ -27,23 +29,27 @@ from mgelaunch.target.interpreter import Interpreter, Surroundings, choose
 if TYPE_CHECKING:  # only jobs of several ranks pay for these
     from mgelaunch.cli.meeting import Meeting
     from mgelaunch.cli.terms import Terms
+    from mgelaunch.clusters.placement import Found, Task
+    from mgelaunch.environment.shipping import Shipped
 
 
 class Supervision(NamedTuple):
     """How ranks are to be watched and where they meet (None: nowhere that is known). ``again`` makes the plan anew for
-    an attempt and a port.
+    an attempt and a port. ``hosts``: MegEngine's server, if it is asked for, is kept on this machine.
     """
 
     terms: "Terms"
     meeting: "Meeting | None"
     again: Callable[[int, int], Plan]
+    hosts: bool = True
 
 
 class Decision(NamedTuple):
     """All that a command needs to print or to act: nothing in it is changed any more.
 
     ``ranks`` has the resolution of each process of the plan, ``resolution`` is the first; ``facts`` is what was
-    measured of the host, None with ``--no-check``. ``supervision`` is there where ranks are planned.
+    measured of the host, None with ``--no-check``. ``supervision`` is there where ranks are planned, ``found``
+    where an engine has left its variables.
     """
 
     environ: Mapping[str, str]
@@ -56,6 +62,12 @@ class Decision(NamedTuple):
     ranks: tuple[Resolution, ...] = ()
     facts: HostFacts | None = None
     supervision: Supervision | None = None
+    found: "Found | None" = None
+
+    @property
+    def task(self) -> "Task | None":
+        """The rank that an engine has started as this very process."""
+        return as_task(self.found.placement) if self.found else None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -70,12 +82,14 @@ def decide(
     run_id: str = "",
     alone: bool = False,
     thorough: bool = False,
+    measure: Measure | None = None,
+    shipped: "Shipped | None" = None,
 ) -> Decision:
     """Resolves `options` in the surroundings of this process and plans the start of `target`.
 
     `run_id` is what ``{run_id}`` becomes; empty leaves the placeholder, because it is chosen at a start.
     `alone`: one process, however many ranks a profile asks for. `thorough` measures all of the host, not only what
-    the settings ask for.
+    the settings ask for. `measure` takes the place of this host; `shipped` is what another one has read.
 
     Raises:
         UsageError: the options contradict each other or cannot be understood.
@@ -83,10 +97,10 @@ def decide(
     environ, cwd, home = inherited_environment(), working_directory(), home_directory()
     host = Host(Files(), environ, recorded_facts(options.facts, cwd) if options.facts else None)
     fixes = _fixes(options)
-    job = gather(options, environ, cwd, run_id, host, alone=alone)
-    asked = _terms(options, job, cwd, alone=alone)
+    job = gather(options, environ, cwd, run_id, host, lone=alone, measure=measure, shipped=shipped)
+    asked = _terms(options, job, cwd, alone=alone, driven=shipped is not None)
     interpreter = _interpreter(options, environ, cwd, home, job.layers)
-    if asked:
+    if asked or job.task:
         from mgelaunch.cli.meeting import ready  # noqa: PLC0415 - few starts have ranks
 
         job = ready(job, asked, interpreter, home, starting=bool(run_id))
@@ -104,13 +118,9 @@ def decide(
     cpus, unbound = _bindings(options, job, host)
     findings = [finding for rank in ranks for finding in rank.findings]
     findings += [*job.findings, *(command.findings if command else ()), *unbound]
-    findings += _unavailable(job)
-    place = None
-    if asked:
-        from mgelaunch.cli.meeting import find_meeting  # noqa: PLC0415
-
-        place, problems = find_meeting(ranks[0], asked, interpreter, home, here=not options.facts)
-        findings += problems
+    findings += unready(options, job.layers, job.found)
+    place, problems = _place(ranks[0], job, asked, interpreter, home, recorded=bool(options.facts))
+    findings += problems
     facts = None
     if not options.no_check:
         examined = examine(ranks, job, host, interpreter, home, path=path, fixes=fixes, thorough=thorough)
@@ -120,7 +130,8 @@ def decide(
     judged = _judge(findings, options, job.layers)
 
     def planned(ranks: Iterable[Resolution]) -> Plan:
-        return plan(command, cwd, [rank.exported for rank in ranks], cpus, supervised=job.planned > 0)
+        environments = [rank.exported for rank in ranks]
+        return plan(command, cwd, environments, cpus, supervised=asked is not None, first=job.first, world=job.world)
 
     def again(attempt: int, port: int) -> Plan:
         from mgelaunch.cli.meeting import with_placeholders  # noqa: PLC0415
@@ -128,22 +139,44 @@ def decide(
         moved = with_placeholders(job, restart_count=str(attempt), master_port=str(port))
         return planned(resolved(moved.worlds))
 
-    supervision = Supervision(asked, place, again) if asked else None
-    return Decision(environ, cwd, target, interpreter, ranks[0], planned(ranks), judged, ranks, facts, supervision)
+    supervision = Supervision(asked, place, again, job.hosts) if asked else None
+    return Decision(
+        environ, cwd, target, interpreter, ranks[0], planned(ranks), judged, ranks, facts, supervision, job.found
+    )
 
 
-def _terms(options: Options, job: Job, cwd: str, *, alone: bool) -> "Terms | None":
-    """How the ranks are to be watched; None when there are none.
+def _place(
+    first: Resolution, job: Job, asked: "Terms | None", interpreter: Interpreter, home: str, *, recorded: bool
+) -> "tuple[Meeting | None, Iterable[Finding]]":
+    """Where the ranks meet, and why they cannot. Only the machine of the first of all ranks can tell, and it need not
+    where other machines are to find something that is not ours. `recorded`: the facts are of another host.
+    """
+    if not asked:
+        return None, ()
+    from mgelaunch.cli.meeting import find_meeting  # noqa: PLC0415 - few starts have ranks
+
+    ours = asked.rendezvous or job.world == len(job.worlds)
+    return find_meeting(first, asked, interpreter, home, here=job.hosts and ours and not recorded)
+
+
+def _terms(options: Options, job: Job, cwd: str, *, alone: bool, driven: bool) -> "Terms | None":
+    """How the ranks are to be watched; None when there are none. `driven`: by a job of ours that an engine has started.
 
     Raises:
         UsageError: an option needs ranks and there are none, or it cannot be understood.
     """
     from mgelaunch.cli.terms import terms, without_ranks  # noqa: PLC0415 - few starts have ranks
 
-    if job.planned:
-        return terms(options, job.layers, cwd)
-    if not alone and (option := without_ranks(options)):
-        raise UsageError(f"{option} needs ranks that mgelaunch starts and watches: add -n 1, or more")
+    task = job.task
+    if job.planned or driven:
+        return terms(options, job.layers, cwd, several=job.world > max(job.planned, 1))
+    if alone or driving(options, job.layers, task):
+        return None
+    if option := without_ranks(options, is_rank=task is not None):
+        why = "add -n 1, or more" if not task else f"this one is started by {task.engine}, and watched there"
+        raise UsageError(f"{option} needs ranks that mgelaunch starts and watches: {why}")
+    if task and task.rank == 0 and (options.rendezvous or single(job.layers, "rendezvous")):
+        return terms(options, job.layers, cwd, several=True)  # a parent stays beside rank 0 for MegEngine's server
     return None
 
 
@@ -181,14 +214,6 @@ def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[in
     else:
         message = f"{ranks} local ranks cannot have a CPU each, because the job may use {usable}"
     return (), [Finding("error", "cpu.bind", message, (), "--bind-cpus none", "--bind-cpus")]
-
-
-def _unavailable(job: Job) -> Iterable[Finding]:
-    """An error for what a profile asks for and no start can do."""
-    for key in job.layers.launch:
-        if key.key == "cluster" and key.value != "none":
-            message = "[launch] cluster names an engine, and this version starts ranks on one machine only"
-            yield Finding("error", "launch.cluster", message, (), "without cluster", key.place)
 
 
 def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tuple[Finding, ...]:

@@ -77,7 +77,7 @@ def examine(
 
     def situation(known: HostFacts) -> Situation:
         wished = wishes([rank.get for rank in ranks], job.share.local_rank)
-        placements = place(wished, job.share.local_ranks, known.devices) if known.devices else ()
+        placements = place(wished, job.share.device_ranks, known.devices) if known.devices else ()
         bound = job.share.cpu_ranks < job.share.local_ranks
         return Situation(
             ranks, job.share.local_ranks, known, placements, installed, python, fixes, bound=bound, thorough=thorough

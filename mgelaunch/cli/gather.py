@@ -1,15 +1,28 @@
 """From options to layers: how many ranks are planned, what each of them is called, and what every layer says."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch import __version__
 from mgelaunch.catalogue.names import is_portable
 from mgelaunch.cli.options import Options
-from mgelaunch.cli.surroundings import home_directory, placeholders, places
+from mgelaunch.cli.standing import (
+    RANK_NAMES,
+    alone,
+    as_node,
+    as_task,
+    driving,
+    place_of,
+    problems,
+    seat,
+    standing,
+    told,
+)
+from mgelaunch.cli.surroundings import home_directory, places
 from mgelaunch.environment.flags import IMPLYING, MEETING, THREAD_COUNTS, implied
-from mgelaunch.environment.layers import Layers, Request, read_layers
+from mgelaunch.environment.layers import Layers, Request, bound_here, read_layers
 from mgelaunch.environment.project import find_env_file, project_root
+from mgelaunch.environment.relative import Measure
 from mgelaunch.environment.resolve import resolve
 from mgelaunch.environment.settle import DEFERRED_PORT, DEFERRED_RUN, World
 from mgelaunch.environment.source import Assignment, Source
@@ -20,21 +33,17 @@ from mgelaunch.host.files import whole
 from mgelaunch.host.measure import Host
 from mgelaunch.host.totals import Share, Totals
 
-RANK_NAMES = {
-    "RANK": "{rank}",
-    "LOCAL_RANK": "{local_rank}",
-    "WORLD_SIZE": "{world_size}",
-    "LOCAL_WORLD_SIZE": "{local_world_size}",
-    "NODE_RANK": "{node_rank}",
-    "GROUP_RANK": "{node_rank}",
-}
-"""What a rank that mgelaunch starts is told of itself, in torchrun's names."""
+if TYPE_CHECKING:  # only where an engine has left its variables
+    from mgelaunch.clusters.placement import Found, Node, Task
+    from mgelaunch.environment.shipping import Shipped
+
 MOST_RANKS = 1024
 
 
 class Job(NamedTuple):
     """What was asked for: ``worlds`` has one entry for each rank that is planned here. ``planned`` is the number
-    that ``-n`` or a profile asks for, 0 when mgelaunch becomes the one process.
+    that ``-n`` or a profile asks for, 0 when mgelaunch becomes the one process. ``found`` is what the environment says
+    of an engine, or options of several machines; None when nothing is said.
     """
 
     layers: Layers
@@ -42,26 +51,76 @@ class Job(NamedTuple):
     planned: int
     share: Share
     findings: tuple[Finding, ...] = ()
+    found: "Found | None" = None
+
+    @property
+    def task(self) -> "Task | None":
+        """The rank that an engine has started as this very process."""
+        return as_task(self.found.placement) if self.found else None
+
+    @property
+    def node(self) -> "Node | None":
+        """The machine of several on which this process is to start ranks."""
+        return as_node(self.found.placement) if self.found else None
+
+    @property
+    def first(self) -> int:
+        """The number, in the whole job, of the first rank that is planned here."""
+        return int(self.worlds[0].placeholders["rank"]) if self.found else 0
+
+    @property
+    def world(self) -> int:
+        """How many ranks the whole job has."""
+        return int(self.worlds[0].placeholders["world_size"]) if self.found else len(self.worlds)
+
+    @property
+    def hosts(self) -> bool:
+        """Whether the first rank of the whole job is on this machine, and so a server that it asks for."""
+        return self.task.rank == 0 if self.task else self.node is None or self.node.node_rank == 0
 
 
 def gather(
-    options: Options, environ: Mapping[str, str], cwd: str, run_id: str, host: Host, *, alone: bool = False
+    options: Options,
+    environ: Mapping[str, str],
+    cwd: str,
+    run_id: str,
+    host: Host,
+    *,
+    lone: bool = False,
+    measure: Measure | None = None,
+    shipped: "Shipped | None" = None,
 ) -> Job:
-    """Reads every layer, twice when only the layers tell how many ranks there are. `alone`: there is but one process.
+    """Reads every layer, twice when only the layers tell how many ranks there are. `lone`: there is but one process.
+    `measure` takes the place of this host; `shipped` are layers that another host has read.
 
     Raises:
         UsageError: the options contradict each other or cannot be understood.
     """
     request = _request(options, environ, cwd)
     _usage(request, options)
-    asked = "" if alone else options.ranks or ("1" if options.standalone else "")
-    job = _read(request, environ, run_id, host, int(asked) if asked.isdecimal() else 0)
-    if alone:
-        return job
-    word, place = (asked, "--nproc-per-node") if asked else _of_profile(job.layers)
-    planned, findings = _number(word, place, job, host)
-    if planned != job.planned:
-        job = _read(request, environ, run_id, host, planned)
+    asked = "" if lone or shipped else options.ranks or ("1" if options.standalone else "")
+    found = standing(options, environ, shipped.layers) if shipped else standing(options, environ)
+    if found and shipped:
+        found = _numbered(found, shipped.per_node)
+    if asked and found and (task := as_task(found.placement)) and task.world_size == 1:
+        found = None  # a shell that srun has opened: its ranks are ours to start
+    reader = _Reader(request, environ, run_id, host, measure, shipped)
+    planned = int(asked) if asked.isdecimal() else 0
+    job = reader.read(planned, found)
+    if options.profile and (again := standing(options, environ, job.layers)) != found:
+        job = reader.read(planned, again)
+    if job.task and options.ranks and not lone:
+        raise UsageError(
+            f"-n starts ranks, and this process is rank {job.task.rank} of {job.task.world_size} already, by "
+            f"{job.task.engine}; leave it out, or add --cluster none"
+        )
+    findings: tuple[Finding, ...] = ()
+    if not (lone or shipped or job.task or driving(options, job.layers, None)):
+        word, place = (asked, "--nproc-per-node") if asked else _of_profile(job.layers)
+        number, findings = _number(word, place, job, host)
+        job = job if number == job.planned else reader.read(number, job.found)
+    if job.found:
+        findings = (*findings, *job.found.findings, *problems(job.found.placement, job.layers, planned=job.planned))
     return job._replace(findings=findings)
 
 
@@ -118,28 +177,55 @@ def _usage(request: Request, options: Options) -> None:
         raise UsageError(f"-n/--nproc-per-node takes a number of ranks from 1 to {MOST_RANKS}, or gpu, cpu or auto")
 
 
-def _read(request: Request, environ: Mapping[str, str], run_id: str, host: Host, planned: int) -> Job:
-    inherited = placeholders(environ)
-    local_ranks = planned or max(1, min(int(inherited["local_world_size"]), MOST_RANKS))
-    bound = not planned and local_ranks > 1 and host.cpus.bound
-    share = Share(local_ranks, 0 if planned else int(inherited["local_rank"]), 1 if bound else local_ranks)
-    deferred = {"run_id": run_id or DEFERRED_RUN, "restart_count": "0"}
-    ranks = [_rank(number, planned) | deferred for number in range(planned)] or [inherited | deferred]
-    home, cwd = home_directory(), request.places.cwd
-    mates = tuple(ranks)
-    own = [*_derived(host, share.cpu_ranks), *((*_owned(), *_MEETING_PLACE) if planned else ())]
-    request = request._replace(own=tuple(own), implying=(*IMPLYING, *MEETING) if planned else IMPLYING)
-    first = World(cwd, home, Totals(host, share), ranks[0], mates)
-    layers = read_layers(request, first)
-    measure = Totals(host, share, final=True)
-    worlds = tuple(World(cwd, home, measure, rank, mates) for rank in ranks)
-    return Job(layers, worlds, planned, share)
+def _numbered(found: "Found", per_node: int) -> "Found":
+    """`found` with the number of the node, also where the engine tells none: the ranks were started node by node."""
+    task = as_task(found.placement)
+    if task is None or task.node_rank is not None:
+        return found
+    return found._replace(placement=task._replace(node_rank=task.rank // per_node))
 
 
-def _rank(number: int, ranks: int) -> dict[str, str]:
-    """The placeholders of one of `ranks` on this host; the port is chosen at the start."""
-    same = {"world_size": str(ranks), "local_world_size": str(ranks), "node_rank": "0", "master_addr": "127.0.0.1"}
-    return {"rank": str(number), "local_rank": str(number), **same}
+class _Reader(NamedTuple):
+    """What is the same however many ranks there turn out to be."""
+
+    request: Request
+    environ: Mapping[str, str]
+    run_id: str
+    host: Host
+    measure: Measure | None
+    shipped: "Shipped | None"
+
+    def read(self, planned: int, found: "Found | None") -> Job:
+        """The job of `planned` ranks here (0: the one process that mgelaunch becomes)."""
+        placement = found.placement if found else None
+        task, node = as_task(placement), as_node(placement)
+        inherited = alone(placement, self.environ)
+        share = self._share(planned, inherited, task)
+        deferred = {"run_id": self.run_id or DEFERRED_RUN, "restart_count": str(task.restart_count if task else 0)}
+        ranks = [seat(node, number, planned) | deferred for number in range(planned)] or [inherited | deferred]
+        home, cwd, mates = home_directory(), self.request.places.cwd, tuple(ranks)
+        own = list(_derived(self.host, share.cpu_ranks))
+        if planned:
+            own += [
+                *_owned(),
+                _UNBUFFERED,
+                *(place_of(node, self.environ) if node and node.nodes > 1 else _MEETING_PLACE),
+            ]
+        elif placement:
+            own += told(placement, self.environ)
+        implying = (*IMPLYING, *MEETING) if planned or task else IMPLYING
+        request = self.request._replace(own=tuple(own), implying=implying)
+        first = World(cwd, home, self.measure or Totals(self.host, share), ranks[0], mates)
+        layers = bound_here(self.shipped.layers, request, first) if self.shipped else read_layers(request, first)
+        measure = self.measure or Totals(self.host, share, final=True)
+        worlds = tuple(World(cwd, home, measure, rank, mates) for rank in ranks)
+        return Job(layers, worlds, planned, share, found=found)
+
+    def _share(self, planned: int, inherited: Mapping[str, str], task: "Task | None") -> Share:
+        local_ranks = planned or max(1, min(int(inherited["local_world_size"]), MOST_RANKS))
+        bound = not planned and local_ranks > 1 and self.host.cpus.bound
+        local_rank = 0 if planned else int(inherited["local_rank"])
+        return Share(local_ranks, local_rank, 1 if bound else local_ranks, bool(task and task.own_device))
 
 
 def _owned() -> Iterable[Assignment]:
@@ -149,9 +235,9 @@ def _owned() -> Iterable[Assignment]:
 _MEETING_PLACE = (
     Assignment("MASTER_ADDR", "127.0.0.1", Source.DERIVED, "mgelaunch"),
     Assignment("MASTER_PORT", DEFERRED_PORT, Source.DERIVED, "mgelaunch", template=True),
-    Assignment("PYTHONUNBUFFERED", "1", Source.DERIVED, "mgelaunch"),
 )
-"""What the ranks of one host get when nobody says otherwise."""
+"""Where the ranks of one host meet when nobody says otherwise."""
+_UNBUFFERED = Assignment("PYTHONUNBUFFERED", "1", Source.DERIVED, "mgelaunch")
 
 
 def _derived(host: Host, local_ranks: int) -> Iterable[Assignment]:

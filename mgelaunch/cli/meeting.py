@@ -22,13 +22,14 @@ class Meeting(NamedTuple):
     chosen: bool
 
 
-def ready(job: Job, asked: Terms, interpreter: Interpreter, home: str, *, starting: bool) -> Job:
+def ready(job: Job, asked: Terms | None, interpreter: Interpreter, home: str, *, starting: bool) -> Job:
     """`job` with all that ranks are told of each other."""
     own = []
-    if job.planned > 1 and (asked.rendezvous or _has_megengine(interpreter, home)):
+    ranks = int(job.worlds[0].placeholders["world_size"])
+    if ranks > 1 and ((asked and asked.rendezvous) or _has_megengine(interpreter, home)):
         # Several cards may lock each other without it; MegEngine's own launcher sets it, too late for NCCL.
         own.append(Assignment("NCCL_LAUNCH_MODE", "PARALLEL", Source.DERIVED, "MegEngine"))
-    if asked.rules.max_restarts:
+    if asked and asked.rules.max_restarts:
         most = str(asked.rules.max_restarts)
         own.append(Assignment("TORCHELASTIC_MAX_RESTARTS", most, Source.DERIVED, "--max-restarts"))
         count = Assignment("TORCHELASTIC_RESTART_COUNT", "{restart_count}", Source.DERIVED, "mgelaunch", template=True)
@@ -73,14 +74,14 @@ def _meet(job: Job, *, starting: bool) -> Job:
     """`job` whose placeholders name the address and the port that some layer says; a start chooses the port where
     none does. The ranks may still find that one taken when they come to use it: then the report says by whom.
     """
-    job = _with_free_port(job)
+    job = _with_free_port(job) if job.planned else job
     said = {}
     for placeholder, name in (("master_addr", "MASTER_ADDR"), ("master_port", "MASTER_PORT")):
-        winner = job.layers.assignments[name][-1]
-        if winner.text and not winner.template:
+        winner = job.layers.assignments[name][-1] if name in job.layers.assignments else None
+        if winner and winner.text and not winner.template:
             said[placeholder] = winner.text.strip()
     problems: tuple[Finding, ...] = ()
-    if starting and job.layers.assignments["MASTER_PORT"][-1].text == DEFERRED_PORT:
+    if starting and job.planned and _port_of(job) == DEFERRED_PORT:
         try:
             said["master_port"] = str(ports.free_port(said.get("master_addr", "127.0.0.1"), Files()))
         except ports.NoPort as problem:
@@ -91,8 +92,15 @@ def _meet(job: Job, *, starting: bool) -> Job:
     return with_placeholders(job, **said)._replace(findings=(*job.findings, *problems))
 
 
+def _port_of(job: Job) -> str | None:
+    said = job.layers.assignments.get("MASTER_PORT")
+    return said[-1].text if said else None
+
+
 def _with_free_port(job: Job) -> Job:
     """`job` in which port 0 means a free one, whoever says so: no rank could meet another one at it."""
+    if _port_of(job) is None:
+        return job
     *beaten, winner = job.layers.assignments["MASTER_PORT"]
     if winner.template or (winner.text or "").strip() != "0":
         return job
@@ -121,7 +129,7 @@ def _obstacles(place: Meeting, resolution: Resolution) -> Iterable[Finding]:
     name = "MASTER_ADDR" if obstacle.kind == "address" else "MASTER_PORT"
     where = winners[name].place or winners[name].where
     if obstacle.kind == "address":
-        message = f"MASTER_ADDR is no address of this host, where all ranks run: {obstacle.text}"
+        message = f"MASTER_ADDR is no address of this host, where rank 0 runs: {obstacle.text}"
         yield Finding("error", "port.address", message, (name,), "--master-addr 127.0.0.1", where)
     else:
         who = ports.holder(place.port) if obstacle.kind == "taken" else ""

@@ -93,11 +93,11 @@ class Options(NamedTuple):
         bool, typer.Option("--standalone", help="As torchrun has it: -n 1 when no -n is given.", rich_help_panel=_RANKS)
     ] = False
     nnodes: Annotated[
-        str | None, typer.Option("--nnodes", metavar="1", help="Machines of the job.", rich_help_panel=_RANKS)
+        str | None, typer.Option("--nnodes", metavar="N", help="Machines of the job.", rich_help_panel=_RANKS)
     ] = None
     node_rank: Annotated[
         str | None,
-        typer.Option("--node-rank", metavar="0", help="Number of this machine.", rich_help_panel=_RANKS),
+        typer.Option("--node-rank", metavar="K", help="Number of this machine, from 0 on.", rich_help_panel=_RANKS),
     ] = None
     master_addr: Annotated[
         str | None,
@@ -118,6 +118,18 @@ class Options(NamedTuple):
         typer.Option(
             "--join-timeout", metavar="10min", help="End the job if a rank has not joined.", rich_help_panel=_RANKS
         ),
+    ] = None
+    cluster: Annotated[
+        Literal["none", "slurm", "mpi"] | None,
+        typer.Option(
+            "--cluster",
+            help="Have srun or mpirun start the ranks; none: ask no engine what this process is.",
+            rich_help_panel=_RANKS,
+        ),
+    ] = None
+    hosts: Annotated[
+        str | None,
+        typer.Option("--hosts", metavar="n1,n2|n[1-8]", help="With --cluster mpi: where.", rich_help_panel=_RANKS),
     ] = None
     max_restarts: Annotated[
         str | None,

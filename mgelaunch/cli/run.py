@@ -1,12 +1,15 @@
 """``mgelaunch run``: resolve, check, plan, and become the script."""
 
 import os
+import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 
-from mgelaunch.cli.decide import Decision, decide
+from mgelaunch.cli import standing
+from mgelaunch.cli.decide import Decision, decide, is_setting
 from mgelaunch.cli.options import Options, with_options
 from mgelaunch.cli.say import diagnosis, refuse, say, say_at_start
 from mgelaunch.errors import Failure, UsageError
@@ -58,29 +61,61 @@ def run(
     if options.facts and not dry_run:
         raise UsageError("--facts belongs to --dry-run and to check: a start is judged by the host it happens on")
     if dry_run:
-        return _show(_of_rank(decide(options, wanted), rank), output)
+        decision = decide(options, wanted)
+        if standing.driving(options, decision.resolution.layers, decision.task):
+            from mgelaunch.cli.preview import show  # noqa: PLC0415
+
+            return show(options, wanted, sys.argv[1:], output)
+        return _show(_of_rank(decision, rank), output)
     if wanted is None:
         raise UsageError("TARGET is missing: a script, a command, or -m and a module; see mgelaunch run --help")
     if output != "text":
         raise UsageError("--format belongs to --dry-run")
     run_id = _run_id()
-    return _start(decide(options, wanted, run_id=run_id), run_id)
+    decision = decide(options, wanted, run_id=run_id)
+    if standing.driving(options, decision.resolution.layers, decision.task):
+        from mgelaunch.cli.drive import drive  # noqa: PLC0415
+
+        return _guarded(lambda: drive(options, wanted, run_id))
+    return _guarded(lambda: _start(decision, run_id))
 
 
 def _start(decision: Decision, run_id: str) -> int:
-    say_at_start(decision.findings)
+    say_at_start(_heard(decision))
     if decision.errors:
         return refuse(decision.errors)
-    try:
-        if decision.supervision:
-            from mgelaunch.cli.supervision import run_ranks  # noqa: PLC0415 - only jobs of several ranks pay
+    if decision.supervision:
+        from mgelaunch.cli.supervision import run_ranks  # noqa: PLC0415 - only jobs of several ranks pay
 
-            return run_ranks(decision, decision.supervision, run_id)
-        return execute(decision.plan.processes[0], decision.environ)
+        return run_ranks(decision, decision.supervision, run_id)
+    return execute(decision.plan.processes[0], decision.environ)
+
+
+def _guarded(start: Callable[[], int]) -> int:
+    """What `start` returns, or the code of a start that has failed."""
+    try:
+        return start()
+    except UsageError:
+        raise
     except Failure as failure:
         finding = Finding("error", failure.code, failure.message)
         say([finding])
         return refuse([finding])
+
+
+def _heard(decision: Decision) -> Sequence[Finding]:
+    """What this process says: all errors, and of the rest what no other rank of the job says as well. Rank 0 speaks of
+    the settings, the first rank of each machine of its host.
+    """
+    task = decision.task
+    if task is None or task.rank == 0:
+        return decision.findings
+    first_here = task.local_rank == 0
+    return [
+        finding
+        for finding in decision.findings
+        if finding.severity == "error" or (first_here and not is_setting(finding.code) and finding.severity != "info")
+    ]
 
 
 def _show(decision: Decision, output: str) -> int:
@@ -94,12 +129,14 @@ def _show(decision: Decision, output: str) -> int:
     say(decision.findings)
     if output == "json":
         chosen = decision.interpreter if decision.target else None
-        shown = document(decision.ranks, chosen, decision.plan, decision.findings, mask=True)
+        cluster = standing.document_of(decision.found)
+        shown = document(decision.ranks, chosen, decision.plan, decision.findings, mask=True, cluster=cluster)
         print(json.dumps(shown, indent=2))
     else:
         versions = describe(decision.interpreter.path, os.path.expanduser("~")) if decision.interpreter.path else ""
         watched = described(decision.supervision.terms) if decision.supervision else ""
-        print(dry_run(decision.ranks, decision.interpreter, versions, decision.plan, decision.findings, watched))
+        parts = (decision.ranks, decision.interpreter, versions, decision.plan, decision.findings)
+        print(dry_run(*parts, watched, standing.described(decision.found)))
     return diagnosis(decision.findings)
 
 

@@ -2,48 +2,53 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.cli.decide import Decision, Supervision
 from mgelaunch.cli.say import coloured, complain, say
+from mgelaunch.cli.standing import as_node
 from mgelaunch.errors import Failure
 from mgelaunch.finding import Finding
 from mgelaunch.launch.job import Job, Meeting, Outcome
 from mgelaunch.launch.supervise import supervise
+from mgelaunch.report.text import escaped
 
 if TYPE_CHECKING:  # only --log-dir pays for them
     from mgelaunch.launch.records import Records
 
 
-def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
-    """Starts the ranks of `decision` and watches them to their end.
+class Driven(NamedTuple):
+    """What a driver, which speaks for all ranks, asks of one: where its record goes, and whether its lines are to be
+    in colour.
+    """
+
+    records: "Records"
+    colour: bool
+
+
+def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven: Driven | None = None) -> int:
+    """Starts the ranks of `decision` and watches them to their end. Those that are `driven` say nothing of it here.
 
     Raises:
         Failure: they could not be started.
     """
-    asked, place = supervision.terms, supervision.meeting
-    from mgelaunch.report.text import escaped  # noqa: PLC0415
-
-    records = _records(decision, asked.log_dir, run_id) if asked.log_dir else None
-    if records:
+    asked, records = supervision.terms, driven.records if driven else None
+    if asked.log_dir and not records:
+        records = _records(decision, asked.log_dir, run_id)
         complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
-    python = decision.interpreter.path if asked.rendezvous else ""
-    job = Job(
-        plan=decision.plan,
-        again=supervision.again,
-        inherited=decision.environ,
-        rules=asked.rules,
-        meeting=Meeting(place.address, place.port, place.chosen, python) if place else None,
-        coloured=None if asked.quiet else frozenset(fd for fd in (1, 2) if coloured(os.isatty(fd))),
-        records=records,
-    )
+    job = _job(decision, supervision, records)
+    if driven:
+        job = job._replace(coloured=frozenset((1, 2) if driven.colour else ()))
     sys.stdout.flush()
     try:
         outcome = supervise(job, complain)
     except Failure as failure:
-        if records:
+        if records and not driven:
             records.finished(failure.exit_code, None, failure.message, 0)
         raise
+    if records and driven:
+        records.heard(job.first, outcome.last.lines)
+        return outcome.code
     if outcome.cause:
         from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more
 
@@ -52,15 +57,42 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str) -> int:
     return _close(records, outcome) if records else outcome.code
 
 
+def _job(decision: Decision, supervision: Supervision, records: "Records | None") -> Job:
+    asked, place, plan = supervision.terms, supervision.meeting, decision.plan
+    elsewhere = plan.world > len(plan.processes)
+    hosted = asked.rendezvous and supervision.hosts
+    python = decision.interpreter.path if hosted else ""
+    rules = asked.rules._replace(
+        join_timeout=asked.rules.join_timeout if hosted else None,
+        linger=asked.rules.join_timeout if hosted and elsewhere else None,
+    )
+    return Job(
+        plan=plan,
+        again=supervision.again,
+        inherited=decision.environ,
+        rules=rules,
+        meeting=place and Meeting(place.address, place.port, place.chosen and not elsewhere, python, elsewhere),
+        coloured=None if asked.quiet else frozenset(fd for fd in (1, 2) if coloured(os.isatty(fd))),
+        records=records,
+        first=plan.processes[0].rank,
+        world=plan.world,
+        shared=decision.task is not None and decision.task.engine == "Slurm",
+    )
+
+
 def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
     import socket  # noqa: PLC0415
 
     from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
     from mgelaunch.report.text import masked_command, shown  # noqa: PLC0415
 
-    command = masked_command(decision.plan.processes[0].argv)
+    plan = decision.plan
+    first = plan.processes[0]
+    node = as_node(decision.found.placement) if decision.found else None
+    place = {"first": first.rank, "local_rank": 0, "node_rank": node.node_rank if node else 0}
+    subject = Subject(run_id, socket.gethostname(), masked_command(first.argv), plan.world, **place)
     try:
-        return Records(log_dir, Subject(run_id, socket.gethostname(), command, len(decision.plan.processes)))
+        return Records.below(log_dir, subject)
     except OSError as error:
         message = f"{shown(log_dir)}, the directory of --log-dir, cannot be made: {error.strerror}"
         raise Failure(message, "log.directory") from None

@@ -22,17 +22,18 @@ class Terms(NamedTuple):
     quiet: bool
 
 
-def terms(options: Options, layers: Layers, cwd: str) -> Terms:
-    """What options, or else the profiles, say.
+def terms(options: Options, layers: Layers, cwd: str, *, several: bool = False) -> Terms:
+    """What options, or else the profiles, say; `several`: of a job on several machines.
 
     Raises:
         UsageError: an option cannot be understood, or contradicts another one.
     """
-    _one_node(options, layers)
     rendezvous = bool(options.rendezvous or single(layers, "rendezvous"))
     restarts = options.max_restarts if options.max_restarts is not None else single(layers, "max-restarts") or "0"
     if whole(restarts) is None:
         raise UsageError("--max-restarts takes a whole number from 0 on")
+    if several and int(restarts):
+        raise UsageError("--max-restarts is for one machine; on several, the engine's requeue starts all of them again")
     log_dir = options.log_dir or single(layers, "log-dir")
     quiet = options.quiet or single(layers, "quiet") == "True"
     if quiet and not log_dir:
@@ -47,17 +48,6 @@ def terms(options: Options, layers: Layers, cwd: str) -> Terms:
         max_restarts=int(restarts),
     )
     return Terms(rules, rendezvous, os.path.join(cwd, os.path.expanduser(log_dir)) if log_dir else "", quiet)
-
-
-def _one_node(options: Options, layers: Layers) -> None:
-    nodes = options.nnodes or single(layers, "nnodes") or "1"
-    if nodes not in {"1", "1:1"}:
-        raise UsageError(
-            "--nnodes 1 is all that mgelaunch starts by itself; on several machines an engine (srun, mpirun, "
-            "torchrun --no-python) starts mgelaunch run once for each rank"
-        )
-    if (options.node_rank or single(layers, "node-rank") or "0") != "0":
-        raise UsageError("--node-rank is 0: there is one machine")
 
 
 def _seconds(option: str, text: str | None, layers: Layers) -> float | None:
@@ -85,22 +75,29 @@ def described(asked: Terms) -> str:
     return ", ".join([*parts, *(["quiet"] if asked.quiet else [])])
 
 
+_OF_PLACE = (
+    ("--rendezvous", "rendezvous"),
+    ("--join-timeout", "join_timeout"),
+    ("--grace", "grace"),
+    ("--master-addr", "master_addr"),
+    ("--master-port", "master_port"),
+)
+"""Options that mean something to a rank which an engine has started, too."""
 _NEED_RANKS = (
     ("--max-restarts", "max_restarts"),
     ("--log-dir", "log_dir"),
     ("--quiet", "quiet"),
-    ("--rendezvous", "rendezvous"),
-    ("--join-timeout", "join_timeout"),
-    ("--grace", "grace"),
     ("--time-limit", "time_limit"),
-    ("--master-addr", "master_addr"),
-    ("--master-port", "master_port"),
     ("--nnodes", "nnodes"),
     ("--node-rank", "node_rank"),
+    ("--hosts", "hosts"),
     ("--monitor-interval", "monitor_interval"),
 )
 
 
-def without_ranks(options: Options) -> str:
-    """The first option that has no meaning without ranks; empty when there is none."""
-    return next((option for option, field in _NEED_RANKS if getattr(options, field)), "")
+def without_ranks(options: Options, *, is_rank: bool) -> str:
+    """The first option that has no meaning without ranks of our own; empty when there is none. `is_rank`: this process
+    is one that an engine has started.
+    """
+    unfit = _NEED_RANKS if is_rank else (*_NEED_RANKS, *_OF_PLACE)
+    return next((option for option, field in unfit if getattr(options, field)), "")

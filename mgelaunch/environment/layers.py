@@ -156,6 +156,17 @@ def read_layers(request: Request, world: World) -> Layers:
     )
 
 
+def bound_here(shipped: Layers, request: Request, world: World) -> Layers:
+    """`shipped`, which another host has read, with what mgelaunch itself and the environment say here."""
+    kept = tuple(pattern for key in shipped.launch if key.key == "keep-shell" for pattern in key.items)
+    gathering = _Gathering(request, world, (*request.keep_shell, *kept), shipped.secrets)
+    for assignment in (*request.own, *(each for said in shipped.assignments.values() for each in said)):
+        gathering.add(assignment)
+    _leave_threads_to_the_user(gathering)
+    names = dict.fromkeys((*gathering.said, *request.environ))
+    return shipped._replace(assignments={name: tuple(gathering.heard(name)) for name in names})
+
+
 def _profiles(request: Request) -> "Chain | None":
     if not request.profiles:
         return None

@@ -164,11 +164,16 @@ def _unmet_demands(layers: Layers, settings: Mapping[str, Setting]) -> Iterable[
 
 def _owned_names(settings: Mapping[str, Setting]) -> Iterable[Finding]:
     """An error for each rank variable that a named layer sets although mgelaunch starts the ranks."""
-    for name, setting in settings.items():
+    for setting in settings.values():
         named = [loser for loser in setting.beaten if loser.source not in _UNNAMED]
         if setting.winner.source is Source.OWNED and named:
-            message = f"{name} is set by mgelaunch in each rank that it starts"
-            yield Finding("error", "name.owned", message, (name,), "", named[0].place or named[0].where)
+            yield owned(named[0])
+
+
+def owned(said: Assignment) -> Finding:
+    """The error for `said`, a rank variable that nobody but mgelaunch, or the engine that started the rank, may set."""
+    message = f"{said.name} is set by mgelaunch in each rank"
+    return Finding("error", "name.owned", message, (said.name,), "", said.place or said.where)
 
 
 def _beaten_shell(settings: Mapping[str, Setting], meaning: Callable[[Assignment], str | None]) -> Iterable[Finding]:

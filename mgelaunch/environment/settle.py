@@ -19,6 +19,10 @@ DEFERRED_RUN = "{run_id}"
 """What stands for a free port, and for the name of the run, until a start chooses them."""
 
 
+UNMEASURED = "value.unmeasured"
+"""The code of a percentage of something that nobody can measure here."""
+
+
 class World(NamedTuple):
     """What values are bound to: directories (absolute), totals, the placeholders of the rank (``mates``: those of
     all ranks that are planned here, this one included; empty when it is alone).
@@ -127,7 +131,7 @@ _AMOUNTS = {"device-memory": "8GiB", "shared-memory": "1GiB", "cpus": "4", "": "
 def _unmeasured(assignment: Assignment, resource: Resource, why: Unmeasured) -> Settled:
     known = f": {why.reason}" if why.reason else ""
     message = f"{assignment.name} is a percentage of {resource.replace('-', ' ')}, which cannot be measured here{known}"
-    wrong = _wrong(assignment, "value.unmeasured", message, _AMOUNTS[resource])
+    wrong = _wrong(assignment, UNMEASURED, message, _AMOUNTS[resource])
     if why.remedy and wrong.finding:
         return wrong._replace(finding=wrong.finding._replace(remedy=either((why.remedy, wrong.finding.remedy))))
     return wrong

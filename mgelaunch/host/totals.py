@@ -17,12 +17,19 @@ DEVICE_NAMES = ("MGE_DEFAULT_DEVICE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER
 
 class Share(NamedTuple):
     """How the ranks of a job share a host: ``local_ranks`` in all, of which number ``local_rank`` is the first that is
-    known here, and ``cpu_ranks`` that share the CPUs of this process.
+    known here, ``cpu_ranks`` that share the CPUs of this process, and whether each has the visible cards to
+    itself (``own_device``).
     """
 
     local_ranks: int = 1
     local_rank: int = 0
     cpu_ranks: int = 1
+    own_device: bool = False
+
+    @property
+    def device_ranks(self) -> int:
+        """How many local ranks may use the same cards."""
+        return 1 if self.own_device else self.local_ranks
 
 
 class Totals:
@@ -53,7 +60,7 @@ class Totals:
         if self._placed:
             return self._placed
         wished = wishes(views, self._share.local_rank)
-        placed = tuple(zip(wished, place(wished, self._share.local_ranks, self._host.devices), strict=True))
+        placed = tuple(zip(wished, place(wished, self._share.device_ranks, self._host.devices), strict=True))
         if self._final:
             self._placed = placed
         return placed

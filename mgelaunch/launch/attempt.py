@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import selectors
+from collections.abc import Callable, Iterable, Iterator
 
 from mgelaunch.errors import Failure
 from mgelaunch.host import ports
 from mgelaunch.host.files import Files
+from mgelaunch.launch import events
 from mgelaunch.launch.descriptors import may_read
 from mgelaunch.launch.job import Job, Meeting
 from mgelaunch.launch.keeper import Keeper
@@ -17,19 +18,64 @@ from mgelaunch.launch.ranks import Ranks
 from mgelaunch.launch.spawn import Gate, NotForked, Streams
 
 
-class Attempt(NamedTuple):
-    """What was started. ``meeting`` has the port that the ranks were told."""
+class Attempt:
+    """What was started. ``meeting`` has the port that the ranks were told, ``refused`` has why ranks could not become
+    their program, as far as that has been told.
+    """
 
-    meeting: Meeting | None
-    gate: Gate
-    keeper: Keeper | None
+    def __init__(
+        self, meeting: Meeting | None, gate: Gate, keeper: Keeper | None, selector: selectors.BaseSelector
+    ) -> None:
+        self.meeting = meeting
+        self.gate: Gate | None = gate
+        self.keeper = keeper
+        self.refused: dict[int, OSError] = {}
+        self._selector = selector
+        selector.register(gate.report, selectors.EVENT_READ, gate)
+        if keeper:
+            keeper.watch(selector)
+
+    def hear_refusals(self) -> None:
+        """Takes down what has been told until now."""
+        told = self.gate.refusals() if self.gate else ()
+        if told is None:
+            self._forget_gate()
+        else:
+            self.refused |= {rank: OSError(number, os.strerror(number)) for rank, number in told}
+
+    def news(self) -> Iterator[events.Event]:
+        """What the rendezvous server has said since the last call."""
+        for event in self.keeper.events(self._selector) if self.keeper else ():
+            if event["event"] == "joined":
+                yield events.Joined(event["rank"], event["remote"])
+            elif event["event"] == "attended":
+                yield events.Attended(event["still"])
+
+    def close(self) -> None:
+        """Gives back what was opened."""
+        self._forget_gate()
+        if self.keeper:
+            self.keeper.close(self._selector)
+            self.keeper = None
+
+    def _forget_gate(self) -> None:
+        if self.gate:
+            self._selector.unregister(self.gate.report)
+            os.close(self.gate.report)
+            self.gate = None
 
 
 def start(
-    number: int, job: Job, meeting: Meeting | None, make: Callable[[], Gate], ranks: Ranks, pump: Pump | None
+    number: int,
+    job: Job,
+    meeting: Meeting | None,
+    make: Callable[[], Gate],
+    ranks: Ranks,
+    pump: Pump | None,
+    selector: selectors.BaseSelector,
 ) -> Attempt:
     """Starts all ranks for the `number`-th time, 0 first. `make` makes what they wait behind; without a `pump` they get
-    our own streams.
+    our own streams. The `selector` is to tell what happens to them.
 
     Raises:
         Failure: none of them runs.
@@ -37,7 +83,7 @@ def start(
     place = _free(meeting, number)
     port = place.port if place else 0
     plan = job.plan if place == job.meeting and not number else job.again(number, port)
-    keeper = _keeper(place, plan) if place and place.python else None
+    keeper = _keeper(place, plan, job.size) if place and place.python else None
     opened: list[int] = []
     gate = make()
 
@@ -45,7 +91,7 @@ def start(
         if keeper:
             yield keeper.process(plan.processes[0].environment), keeper.streams
         for process in plan.processes:
-            stdin = 0 if process.rank == 0 and may_read() else null
+            stdin = 0 if process.rank == 0 and may_read() else null  # of the whole job, wherever it runs
             ends = pump.open(process.rank) if pump else (1, 2)
             opened.extend(ends if pump else ())
             yield process, Streams(stdin, *ends)
@@ -63,35 +109,36 @@ def start(
     finally:
         for end in opened:
             os.close(end)
-    return Attempt(place, gate, keeper)
+    return Attempt(place, gate, keeper, selector)
 
 
 def _free(meeting: Meeting | None, number: int) -> Meeting | None:
     """The place to meet, with another port when ours to choose and the old one is taken or was used before."""
-    if meeting and meeting.chosen and (number or ports.obstacle(meeting.address, meeting.port)):
+    if meeting and meeting.chosen and (number or ports.obstacle(meeting.listens, meeting.port)):
         try:
-            return meeting._replace(port=ports.free_port(meeting.address, Files()))
+            return meeting._replace(port=ports.free_port(meeting.listens, Files()))
         except ports.NoPort as problem:
             raise Failure(str(problem).rstrip("."), "port.taken") from None
     return meeting
 
 
-def _keeper(place: Meeting, plan: Plan) -> Keeper:
+def _keeper(place: Meeting, plan: Plan, world: int) -> Keeper:
     """MegEngine's server, which holds the port from here on.
 
     Raises:
         Failure: somebody else has the port.
     """
     try:
-        server = ports.listen(place.address, place.port)
+        server = ports.listen(place.listens, place.port)
     except OSError as error:
         who = ports.holder(place.port)
         why = f"it is held by {who}" if who else str(error.strerror)
-        raise Failure(f"the ranks cannot meet at port {place.port}: {why}", "port.taken") from None
+        message = f"the ranks cannot meet at port {place.port}: {why}; --master-port names another one"
+        raise Failure(message, "port.taken") from None
     if ":" in server.getsockname()[0]:
         server.close()
         raise Failure("MegEngine's server cannot be reached by IPv6, which MASTER_ADDR stands for", "rendezvous.place")
-    return Keeper(server, place.python, len(plan.processes), plan.processes[0].cwd)
+    return Keeper(server, place.python, world, plan.processes[0].cwd, everywhere=place.everywhere)
 
 
 def not_started(error: OSError, held: int, wanted: int) -> Failure:

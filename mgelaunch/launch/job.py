@@ -1,7 +1,7 @@
 """A job of several ranks, and how it ended: the nouns between the command line, the loop and the report."""
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.launch.events import Cause, Exit, Rules, State
@@ -13,23 +13,33 @@ if TYPE_CHECKING:  # json comes with them
 
 
 _MOST_RANKS = 8
-_LEFT = "rank.left"
 
 
 class Meeting(NamedTuple):
     """Where the ranks meet. ``chosen``: the port is ours to change. ``python`` hosts MegEngine's server there; empty:
-    the port is left free for the script.
+    the port is left free for the script. ``everywhere``: the server is for ranks of other hosts too, and listens on
+    every IPv4 address of this one.
     """
 
     address: str
     port: int
     chosen: bool
     python: str = ""
+    everywhere: bool = False
+
+    @property
+    def listens(self) -> str:
+        """The address that the server listens on."""
+        return "0.0.0.0" if self.everywhere else self.address  # noqa: S104 - as MegEngine's own server does
 
 
 class Job(NamedTuple):
     """A job of several ranks. ``again`` makes the plan anew for an attempt and a port. ``coloured`` are those of 1 and
     2 that take colours, None shows nothing of the ranks. ``records`` is None without a log directory.
+
+    The plan may have but some of the ranks of a larger job, with neighbouring numbers: ``first`` and those after it, of
+    ``world`` (0: there are no others). ``shared``: whoever sends us a signal sends it to the ranks as well, as Slurm
+    does; to hear it twice would make two checkpoints of one.
     """
 
     plan: Plan
@@ -39,6 +49,19 @@ class Job(NamedTuple):
     meeting: Meeting | None
     coloured: frozenset[int] | None
     records: "Records | None" = None
+    first: int = 0
+    world: int = 0
+    shared: bool = False
+
+    @property
+    def here(self) -> range:
+        """The numbers of the ranks that are started here."""
+        return range(self.first, self.first + len(self.plan.processes))
+
+    @property
+    def size(self) -> int:
+        """How many ranks the whole job has."""
+        return self.world or len(self.plan.processes)
 
 
 class Outcome(NamedTuple):
@@ -73,20 +96,12 @@ def how(exit_: Exit) -> str:
     return f"was killed by {name}"
 
 
-def waiting(ranks: tuple[int, ...], left: float) -> str:
-    """What a user is told who waits for ranks to end; `left` is in seconds."""
-    who = ranks_shown(ranks) if ranks else "what the ranks left behind"
-    if left < 0:
-        return f"mgelaunch: error: {who} cannot be ended, by this user or on this kernel, and is given up [{_LEFT}]"
-    return f"mgelaunch: waiting for {who} to end; killed in {left:.0f} s, or at once by Ctrl-C"
-
-
-def prefixes(world: int) -> dict[int, bytes]:
-    """What stands before the lines of each rank; nothing when there is but one."""
+def prefixes(ranks: Iterable[int], world: int) -> dict[int, bytes]:
+    """What stands before the lines of each of `ranks`; nothing when the whole job has but one."""
     if world == 1:
-        return {0: b""}
+        return dict.fromkeys(ranks, b"")
     width = len(str(world - 1)) + 2
-    return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in range(world)}
+    return {rank: f"{f'[{rank}]':{width}} ".encode() for rank in ranks}
 
 
 def ranks_shown(ranks: Sequence[int]) -> str:

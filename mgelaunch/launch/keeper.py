@@ -22,12 +22,13 @@ class Keeper:
     reads the end of its stdin.
     """
 
-    def __init__(self, server: "socket", python: str, world: int, cwd: str) -> None:
+    def __init__(self, server: "socket", python: str, world: int, cwd: str, *, everywhere: bool) -> None:
+        """`world` counts the ranks of the whole job; `everywhere`: some of them are on other hosts."""
         self._server = server
         address, port = server.getsockname()[:2]
         script = os.path.join(os.path.dirname(mgelaunch.target.__file__), "keeper.py")
         options = ("--socket", str(server.fileno()), "--world-size", str(world), "--bind", address)
-        self._argv = (python, script, *options)
+        self._argv = (python, script, *options, *(("--everywhere",) if everywhere else ()))
         self._cwd = cwd
         self.port = port
         stdin, self._stdin = os.pipe()

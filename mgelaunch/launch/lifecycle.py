@@ -8,6 +8,7 @@ import signal
 from mgelaunch.launch.events import (
     Action,
     Alone,
+    Attended,
     Broken,
     Cause,
     Clock,
@@ -16,6 +17,7 @@ from mgelaunch.launch.events import (
     Event,
     Exit,
     Finish,
+    Forsake,
     Joined,
     Kill,
     Notice,
@@ -51,14 +53,15 @@ _ENDING = {
 _PASSED_ON = frozenset({signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
 
 
-def begin(rules: Rules, world: int, now: float) -> State:
-    """The state when the ranks have just been started for the first time."""
-    return State(rules, world, now, frozenset(range(world)), attempt_began=now)
+def begin(rules: Rules, world: int, now: float, here: range | None = None) -> State:
+    """The state when the ranks have just been started for the first time: of `world`, those that are `here`, or all."""
+    here = range(world) if here is None else here
+    return State(rules, world, here, now, frozenset(here), attempt_began=now)
 
 
 def restarted(state: State, now: float) -> State:
     """The state when the ranks have just been started again."""
-    fresh = begin(state.rules, state.world, now)
+    fresh = begin(state.rules, state.world, now, state.here)
     return fresh._replace(began=state.began, attempt=state.attempt + 1)
 
 
@@ -69,8 +72,10 @@ def step(state: State, event: Event, now: float) -> Decided:
             return _ended(state._replace(final=state.final or refused), rank, exit_, now)
         case Told(number):
             return _told(state, number, now)
-        case Joined(rank):
-            return state._replace(joined=state.joined | {rank}), ()
+        case Joined(rank, remote):
+            return _left_alone(_joined(state, rank, remote=remote), now)
+        case Attended(still):
+            return _left_alone(state._replace(attended=still), now)
         case Broken(kind, exit_):
             cause = Cause(kind, now, exit=exit_)
             return (state, ()) if state.stopping else _stop(state, cause, signal.SIGTERM, now)
@@ -84,7 +89,11 @@ def step(state: State, event: Event, now: float) -> Decided:
 
 def wake(state: State) -> float | None:
     """When the clock is to be told again; None when only events matter."""
-    times = [state.kill_at, state.notice_at] if state.stopping else [_time_limit(state), _join_limit(state)]
+    times = (
+        [state.kill_at, state.notice_at]
+        if state.stopping
+        else [_time_limit(state), _join_limit(state), state.linger_at]
+    )
     return min((time for time in times if time is not None), default=None)
 
 
@@ -102,12 +111,31 @@ def _ended(state: State, rank: int, exit_: Exit, now: float) -> Decided:
         if exit_.status:
             state, actions = _stop(state, Cause("rank", now, rank, exit_), signal.SIGTERM, now)
         elif not state.running:
-            return _stop(state, None, signal.SIGTERM, now)
+            return _all_well(state, now)
         else:
             return state, ()  # a rank that ends with 0 ends nobody
     if not state.running:
         return state, (Dismiss(), Sweep(rank), Sweep())
     return state, (*actions, Sweep(rank))
+
+
+def _all_well(state: State, now: float) -> Decided:
+    """All ranks here have ended with 0, and those elsewhere may still need the server."""
+    if state.rules.linger is None or len(state.here) >= state.world:
+        return _stop(state, None, signal.SIGTERM, now)
+    return _left_alone(state._replace(linger_at=now + state.rules.linger), now)
+
+
+def _left_alone(state: State, now: float) -> Decided:
+    """Ends a server that stays for ranks elsewhere when all of them have come and gone."""
+    over = state.lingering and state.complete and not state.attended
+    return _stop(state, None, signal.SIGTERM, now) if over else (state, ())
+
+
+def _joined(state: State, rank: int | None, *, remote: bool) -> State:
+    if rank is not None:
+        return state._replace(joined=state.joined | {rank})
+    return state._replace(remote=state.remote + 1) if remote else state._replace(unnamed=state.unnamed + 1)
 
 
 def _told(state: State, number: int, now: float) -> Decided:
@@ -160,9 +188,19 @@ def _clock(state: State, now: float) -> Decided:
     if _is_past(_time_limit(state), now):
         return _stop(state, Cause("time", now), signal.SIGTERM, now)
     if _is_past(_join_limit(state), now):
-        missing = tuple(sorted(set(range(state.world)) - state.joined))
-        return _stop(state, Cause("join", now, ranks=missing), signal.SIGTERM, now)
+        return _stop(state, _missing(state, now), signal.SIGTERM, now)
+    if _is_past(state.linger_at, now):
+        state, actions = _stop(state, None, signal.SIGTERM, now)
+        return state, (Forsake(state.rules.linger or 0.0), *actions)
     return state, ()
+
+
+def _missing(state: State, now: float) -> Cause:
+    """Who has not joined: by number where no rank that could not be named may be the one."""
+    missing = [rank for rank in range(state.world) if rank not in state.joined]
+    named = [rank for rank in missing if not state.unnamed and (rank in state.here or not state.remote)]
+    others = len(missing) - len(named) - state.unnamed - state.remote
+    return Cause("join", now, ranks=tuple(named), unnamed=max(0, others))
 
 
 def _is_past(time: float | None, now: float) -> bool:
@@ -174,7 +212,7 @@ def _time_limit(state: State) -> float | None:
 
 
 def _join_limit(state: State) -> float | None:
-    if state.rules.join_timeout is None or len(state.joined) >= state.world:
+    if state.rules.join_timeout is None or state.complete:
         return None
     return state.attempt_began + state.rules.join_timeout
 

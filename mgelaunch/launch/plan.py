@@ -7,9 +7,9 @@ from mgelaunch.launch.command import Command
 
 
 class Process(NamedTuple):
-    """One process to start. ``environment`` is what differs from the inherited one: a text sets a
-    variable, None removes it. ``program`` is empty and ``argv`` has no items when there is no TARGET.
-    ``cpus`` is what it is bound to before it starts, empty: what it inherits.
+    """One process to start; ``rank`` is its number in the whole job. ``environment`` is what differs from the
+    inherited one: a text sets a variable, None removes it. ``program`` is empty and ``argv`` has no items when there is
+    no TARGET. ``cpus`` is what it is bound to before it starts, empty: what it inherits.
     """
 
     rank: int
@@ -21,8 +21,8 @@ class Process(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The processes of a job on this host, all of its ``world`` or the one that is to be shown. ``supervised``:
-    mgelaunch would start and watch them; else there is one, which it becomes.
+    """The processes of a job on this host, all of its ``world``, some of them, or the one that is to be shown.
+    ``supervised``: mgelaunch would start and watch them; else there is one, which it becomes.
     """
 
     processes: tuple[Process, ...]
@@ -37,17 +37,21 @@ def plan(
     cpus: Sequence[tuple[int, ...]] = (),
     *,
     supervised: bool = False,
+    first: int = 0,
+    world: int = 0,
 ) -> Plan:
-    """The plan of a job whose ranks get `environments`, and `cpus` each (empty: no rank is bound)."""
+    """The plan of a job whose ranks get `environments`, and `cpus` each (empty: no rank is bound). They may be some of
+    a larger one: the rank `first` and those after it, of `world` (0: there are no others).
+    """
     program, argv = (command.program, command.argv) if command else ("", ())
     bound = cpus or ((),) * len(environments)
     return Plan(
         tuple(
             Process(rank, program, argv, cwd, environment, own)
-            for rank, (environment, own) in enumerate(zip(environments, bound, strict=True))
+            for rank, (environment, own) in enumerate(zip(environments, bound, strict=True), first)
         ),
         supervised,
-        len(environments),
+        world or len(environments),
     )
 
 

@@ -13,16 +13,18 @@ from mgelaunch.launch.plan import Process, complete_environment
 from mgelaunch.launch.spawn import Gate, NotForked, Streams
 
 _GONE = (ProcessLookupError, PermissionError)
+_POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Gone(NamedTuple):
-    """A child that has ended. ``rank`` is None for an orphan of a rank; ``peak`` is its largest resident set in
-    bytes, that of children it waited for included (getrusage(2)).
+    """A child that has ended. ``rank`` is None for an orphan of a rank; ``stopped`` is the last signal by which a rank
+    was told to end while it still ran, 0 without one.
     """
 
     pid: int
     rank: int | None
     exit: Exit
+    stopped: int = 0
 
 
 class Watched(NamedTuple):
@@ -42,6 +44,7 @@ class Ranks:
         self._inherited = inherited
         self._pids: dict[int, int] = {}
         self._watches: dict[int, int] = {}
+        self._stopped: dict[int, int] = {}
         self._session = os.getsid(0)
         self._strangers = _children()
 
@@ -95,13 +98,15 @@ class Ranks:
             return None
         by_itself = told.si_code == os.CLD_EXITED
         rank = next((rank for rank, known in self._pids.items() if known == told.si_pid), None)
-        return Gone(told.si_pid, rank, Exit(told.si_status) if by_itself else Exit(1, told.si_status))
+        exit_ = Exit(told.si_status) if by_itself else Exit(1, told.si_status)
+        return Gone(told.si_pid, rank, exit_, 0 if rank is None else self._stopped.get(rank, 0))
 
     def bury(self, gone: Gone) -> int:
         """Forgets a child that has ended; returns its largest resident set in bytes."""
         _, _, usage = os.wait4(gone.pid, 0)
         if gone.rank is not None:
             del self._pids[gone.rank]
+            self._stopped.pop(gone.rank, None)
             if (watch := self._watches.pop(gone.rank, -1)) >= 0:
                 self._selector.unregister(watch)
                 os.close(watch)
@@ -111,15 +116,28 @@ class Ranks:
         """Sends a signal to main processes. One that is stopped cannot heed it before it goes on."""
         for rank in ranks:
             if rank in self._pids:
+                self._note(rank, number)
                 with suppress(*_GONE):
                     os.kill(self._pids[rank], number)
-                    if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                    if number in _POLITE:
                         os.kill(self._pids[rank], signal.SIGCONT)
+
+    def knew(self, ranks: Iterable[int], number: int) -> None:
+        """Remembers a signal that somebody else has sent to them."""
+        for rank in ranks:
+            if rank in self._pids:
+                self._note(rank, number)
+
+    def _note(self, rank: int, number: int) -> None:
+        """Remembers that `rank` ends because it is told to, unless it has ended already and waits to be buried."""
+        if number in (*_POLITE, signal.SIGKILL) and self.gone(rank) is None:
+            self._stopped[rank] = number
 
     def tell_groups(self, number: int, rank: int | None = None) -> None:
         """Sends a signal to the process group of `rank`, or of every rank."""
         for known, pid in self._pids.items():
             if known >= 0 and rank in (None, known):
+                self._note(known, number)
                 with suppress(*_GONE):
                     os.killpg(pid, number)
 

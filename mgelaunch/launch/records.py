@@ -3,42 +3,71 @@
 import errno
 import json
 import os
+import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from mgelaunch.launch.events import Exit
 
 VERSION = 1
-_OF_ATTEMPT = ("attempt", "pid", "start", "end", "exit_code", "signal", "peak_rss")
+_OF_ATTEMPT = ("attempt", "pid", "start", "end", "exit_code", "signal", "stopped_by", "peak_rss")
 """What is kept of a start when the rank is started again."""
 
 
 class Subject(NamedTuple):
-    """What a job is called in its records. No secret is in ``command``."""
+    """What a job is called in its records. No secret is in ``command``. ``world`` counts the ranks of the whole job;
+    the first of those here has the number ``first`` in it and ``local_rank`` on this host, whose own is ``node_rank``.
+    """
 
     run_id: str
     host: str
     command: tuple[str, ...]
     world: int
+    first: int = 0
+    local_rank: int = 0
+    node_rank: int = 0
 
 
 class Records:
-    """Writes below ``folder``, which is new. A disk that is full stops no job: ``lost`` says what is missing."""
+    """Writes below ``folder``. A disk that is full stops no job: ``lost`` says what is missing.
 
-    def __init__(self, parent: str, subject: Subject) -> None:
-        """Makes the directory, with a number behind its name where there is one already.
+    ``rank-N.json`` has ``version``, ``rank``, ``local_rank``, ``node_rank``, ``host``, and of the last start
+    ``attempt``, ``pid``, ``start`` and, once the rank has ended, ``end``, ``exit_code`` (null after a signal),
+    ``signal`` (null without one), ``stopped_by`` and ``peak_rss`` in bytes; ``earlier`` has what was before a restart.
+    ``stopped_by`` is the name of the last signal to end that the rank had from us while it ran (``"SIGTERM"``,
+    ``"SIGKILL"``), null when it ended by itself: of many ranks the first with null and a failure is the culprit.
+    Of a job that an engine has started, ``last`` has the last lines of a rank that failed, and ``refused`` the reasons
+    for which one was not started.
+    """
+
+    def __init__(self, folder: str, subject: Subject, *, logs: bool = True) -> None:
+        """`folder` is there already, and the ranks of other hosts may write to it, too. Without `logs` only records are
+        kept.
+        """
+        self.folder = folder
+        self.lost: OSError | None = None
+        self._subject = subject
+        self._logging = logs
+        self._began = time.time()
+        self._ranks: dict[int, dict[str, Any]] = {}
+        self._logs: dict[int, int] = {}
+
+    @classmethod
+    def below(cls, parent: str, subject: Subject) -> "Records":
+        """Makes the directory, named after the run, with a number behind its name where there is one already.
 
         Raises:
             OSError: it cannot be made.
         """
         os.makedirs(parent, exist_ok=True)
-        self.folder = _new_folder(os.path.join(parent, subject.run_id))
-        self.lost: OSError | None = None
-        self._subject = subject
-        self._began = time.time()
-        self._ranks: dict[int, dict[str, Any]] = {}
-        self._logs: dict[int, int] = {}
+        return cls(_new_folder(os.path.join(parent, subject.run_id)), subject)
+
+    @property
+    def world(self) -> int:
+        """How many ranks the whole job has."""
+        return self._subject.world
 
     def _log_of(self, rank: int) -> int:
         if rank not in self._logs:
@@ -48,6 +77,8 @@ class Records:
 
     def log(self, rank: int, data: bytes) -> None:
         """Adds to the log of `rank`."""
+        if not self._logging:
+            return
         view = memoryview(data)
         try:
             self._log_of(rank)
@@ -59,7 +90,9 @@ class Records:
     def started(self, rank: int, pid: int, attempt: int) -> None:
         """A rank has been started, for the first time or again."""
         self.log(rank, b"")
-        told = {"rank": rank, "local_rank": rank, "node_rank": 0, "host": self._subject.host, "pid": pid}
+        subject = self._subject
+        place = {"local_rank": rank - subject.first + subject.local_rank, "node_rank": subject.node_rank}
+        told = {"rank": rank, **place, "host": subject.host, "pid": pid}
         former = self._ranks.get(rank, {})
         earlier = [*former.get("earlier", ()), {key: former[key] for key in _OF_ATTEMPT if key in former}]
         self._ranks[rank] = {"version": VERSION, **told, "attempt": attempt, "start": _shown(time.time())}
@@ -67,14 +100,29 @@ class Records:
             self._ranks[rank]["earlier"] = earlier
         self._write(f"rank-{rank}.json", self._ranks[rank])
 
-    def ended(self, rank: int, exit_: Exit, peak: int) -> None:
-        """A rank has ended; `peak` is the largest resident set of it or of a child that it waited for, in bytes.
+    def ended(self, rank: int, exit_: Exit, peak: int, stopped: int = 0) -> None:
+        """A rank has ended; `peak` is the largest resident set of it or of a child that it waited for, in bytes, and
+        `stopped` the signal by which it was told to, 0 when it was not.
 
-        It is never below that of the launcher, of which a rank is a copy before it becomes its program.
+        The peak is never below that of the launcher, of which a rank is a copy before it becomes its program.
         """
         how = {"exit_code": None if exit_.signal else exit_.code, "signal": exit_.signal or None}
-        self._ranks[rank] |= {"end": _shown(time.time()), **how, "peak_rss": peak}
+        by = {"stopped_by": signal.Signals(stopped).name if stopped else None}
+        self._ranks[rank] |= {"end": _shown(time.time()), **how, **by, "peak_rss": peak}
         self._write(f"rank-{rank}.json", self._ranks[rank])
+
+    def heard(self, rank: int, last: Sequence[str]) -> None:
+        """Keeps the last lines of a rank that has failed, for whoever gives the verdict on all of them."""
+        if last and rank in self._ranks:
+            self._ranks[rank] |= {"last": list(last)}
+            self._write(f"rank-{rank}.json", self._ranks[rank])
+
+    def refused(self, rank: int, code: int, reasons: Sequence[str]) -> None:
+        """A rank was not started at all, and why: one line each."""
+        now, subject = _shown(time.time()), self._subject
+        place = {"rank": rank, "local_rank": subject.local_rank, "node_rank": subject.node_rank, "host": subject.host}
+        told = {"start": now, "end": now, "exit_code": code, "signal": None, "stopped_by": None}
+        self._write(f"rank-{rank}.json", {"version": VERSION, **place, **told, "refused": list(reasons)})
 
     def finished(self, code: int, first: int | None, reason: str, attempts: int) -> None:
         """The job is over. `first` is the rank that failed first, `reason` is empty when all went well."""

@@ -30,6 +30,7 @@ _TOPIC_OF = {
     "requires.shared-memory": "shm",
     "requires": "target",
     "target": "target",
+    "cluster": "cluster",
 }
 """The topic of a code, or of all codes of an area; all others are about settings."""
 
@@ -47,11 +48,15 @@ def checkup(
     places: Sequence[str] = (),
     *,
     ranks: int = 0,
+    cluster: str = "",
 ) -> tuple[str, ...]:
     """The lines of the whole report. `settings` is a sentence, `facts` is None when nothing was measured, `places` are
-    the directories that settings name, `ranks` is how many are planned (0: mgelaunch becomes the one process).
+    the directories that settings name, `ranks` is how many are planned (0: mgelaunch becomes the one process),
+    `cluster` is what an engine says of this process, empty when none does.
     """
     told = [("settings", Measured(settings)), ("target", target)]
+    if cluster or any(topic(finding.code) == "cluster" for finding in findings):
+        told.append(("cluster", Measured(cluster or "no rank of any engine")))
     told += (
         list(host_lines(facts, places)) if facts else [("host", Measured("not looked at (--no-check)", known=False))]
     )

@@ -21,14 +21,17 @@ def document(
     findings: Iterable[Finding],
     *,
     mask: bool,
+    cluster: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole decision; the settings are those of the first of `ranks`. With `mask` secrets are masked (a
-    diagnostic); without it the values are those that the job gets (``env -f json`` is the product).
+    """The whole decision; the settings are those of the first of `ranks`, `cluster` is what an engine says. With `mask`
+    secrets are masked (a diagnostic); without it the values are those that the job gets (``env -f json`` is the
+    product).
     """
     problems = tuple(findings)
     return {
         "version": VERSION,
         "target": {"python": interpreter.path or None, "chosen_by": interpreter.chosen_by} if interpreter else None,
+        **({"cluster": dict(cluster)} if cluster else {}),
         "processes": [
             {
                 "rank": process.rank,

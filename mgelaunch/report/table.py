@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 
+from mgelaunch.clusters.engine import Wanted
 from mgelaunch.environment.resolve import Resolution, Setting
 from mgelaunch.environment.settle import DEFERRED_PORT
 from mgelaunch.environment.source import Source
@@ -27,13 +28,16 @@ def dry_run(
     plan: Plan,
     findings: Sequence[Finding],
     supervision: str = "",
+    cluster: str = "",
 ) -> str:
-    """What would be started, in as few lines as it takes; `supervision` says how ranks are watched. ``-`` marks a
-    removed variable, ``!`` a wrong one, ``*`` one that differs between the ranks.
+    """What would be started, in as few lines as it takes; `supervision` says how ranks are watched, `cluster` what an
+    engine says of this process. ``-`` marks a removed variable, ``!`` a wrong one, ``*`` one that differs between the
+    ranks.
     """
     head = [
         f"python  {_python(interpreter, versions)}",
         f"layers  {' < '.join(_layers(ranks[0]))}",
+        *([f"cluster {cluster}"] if cluster else []),
         f"start   {_start(plan)}{supervision and f'; {supervision}'}",
         "",
     ]
@@ -46,9 +50,29 @@ def dry_run(
         if not (together and setting in own)
     ]
     rows += [_own_row(plan.world, len(own))] if together and own else []
+    return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", _command(plan), "nothing was started"])
+
+
+def driven_dry_run(
+    resolution: Resolution,
+    plan: Plan,
+    findings: Sequence[Finding],
+    command: Sequence[str],
+    wanted: Wanted,
+    watched: str,
+) -> str:
+    """What an engine would be asked to start: `command`, which becomes `wanted` ranks of the plan's only process."""
+    how = f"{counted(wanted.world, 'rank')}, {wanted.per_node} on each of {counted(wanted.nodes, 'node')}"
+    head = [f"layers  {' < '.join(_layers(resolution))}", f"start   {how}{watched and f'; {watched}'}", ""]
+    rows = [_row(setting, (), findings) for setting in worth_showing(resolution)]
+    engine = f"engine    {shlex.join(command)}"
+    return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", engine, _command(plan), "nothing was started"])
+
+
+def _command(plan: Plan) -> str:
     process = plan.processes[0]
-    command = shlex.join(masked_command((process.program, *process.argv[1:]))) if process.argv else "(no TARGET)"
-    return "\n".join([*head, *columns([("", *_HEAD), *rows]), "", f"command   {command}", "nothing was started"])
+    words = (process.program, *process.argv[1:])
+    return f"command   {shlex.join(masked_command(words)) if process.argv else '(no TARGET)'}"
 
 
 def _start(plan: Plan) -> str:

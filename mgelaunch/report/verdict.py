@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterable, Sequence
 
+from mgelaunch.host.amounts import counted
 from mgelaunch.launch.events import Cause, Exit
 from mgelaunch.launch.job import Outcome, how, ranks_shown
 from mgelaunch.report.text import duration, escaped
@@ -65,16 +66,27 @@ def _what(cause: Cause, outcome: Outcome) -> str:
 
 
 def _not_joined(cause: Cause, outcome: Outcome) -> str:
-    """Which ranks nobody has seen: they have ended, or never came to init_process_group."""
+    """Which ranks nobody has seen: they have ended, or never came to init_process_group, or not as far as the server.
+    Those that could not be named are counted.
+    """
     gone = {rank for rank, exit_ in outcome.state.exits if not exit_.status}
     ended = [rank for rank in cause.ranks if rank in gone]
-    away = [rank for rank in cause.ranks if rank not in gone]
+    here = [rank for rank in cause.ranks if rank in outcome.state.here and rank not in gone]
+    away = [rank for rank in cause.ranks if rank not in outcome.state.here]
     where = f"the rendezvous at port {outcome.port} within {duration(outcome.state.rules.join_timeout or 0)}"
-    parts = [f"{ranks_shown(ended)} ended with 0 without joining {where}"] if ended else []
-    has = "has" if len(away) == 1 else "have"
     never = "init_process_group was not called there"
-    parts += [f"{ranks_shown(away)} {has} not joined {where}: {never}"] if away else []
+    parts = [f"{ranks_shown(ended)} ended with 0 without joining {where}"] if ended else []
+    parts += [f"{ranks_shown(here)} {_have(len(here))} not joined {where}: {never}"] if here else []
+    if away or cause.unnamed:
+        count = len(away) or cause.unnamed
+        who = ranks_shown(away) if away else f"{counted(count, 'rank')} that cannot be named"
+        far = ", or their host cannot reach that port" if outcome.state.world > len(outcome.state.here) else ""
+        parts.append(f"{who} {_have(count)} not joined {where}: {never}{far}")
     return "; ".join(parts)
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _others(cause: Cause, outcome: Outcome) -> str:

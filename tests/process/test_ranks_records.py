@@ -205,9 +205,9 @@ def test_a_later_job_leaves_the_folder_of_a_former_one_alone(world, kept):
 
 def test_a_folder_that_is_there_is_never_used_again(tmp_path):
     subject = Subject("20300101-000000-7", "host", ("true",), 1)
-    former = Records(str(tmp_path), subject)
+    former = Records.below(str(tmp_path), subject)
     former.log(0, b"mine")
-    other = Records(str(tmp_path), subject)
+    other = Records.below(str(tmp_path), subject)
     assert other.folder == f"{former.folder}-2"
     other.close()
     assert (tmp_path / subject.run_id / "rank-0.log").read_bytes() == b"mine"

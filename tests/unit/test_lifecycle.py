@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mgelaunch.launch.events import (
     Alone,
+    Attended,
     Broken,
     Cause,
     Clock,
@@ -17,6 +18,7 @@ from mgelaunch.launch.events import (
     Ended,
     Exit,
     Finish,
+    Forsake,
     Joined,
     Kill,
     Notice,
@@ -53,10 +55,10 @@ class Actions(list):
 
 
 class Job:
-    """A job whose ranks were started at time 0."""
+    """A job whose ranks were started at time 0, all of them or those that are `here`."""
 
-    def __init__(self, world=3, **rules):
-        self.state = begin(Rules(**rules), world, 0.0)
+    def __init__(self, world=3, here=None, **rules):
+        self.state = begin(Rules(**rules), world, 0.0, here)
 
     def at(self, now, *events):
         """What is to be done when these events happen at `now`; a restart is carried out at once."""
@@ -394,6 +396,134 @@ def test_a_server_that_ends_while_the_job_is_stopped_is_no_cause():
     assert job.state.cause.kind == "rank"
 
 
+# -- some ranks of a larger job ----------------------------------------------------------------------------
+
+WEST, EAST = range(4), range(4, 8)
+"""The ranks of two hosts."""
+
+
+def test_ranks_are_called_by_their_number_in_the_whole_job():
+    job = Job(8, EAST)
+    assert job.state.running == {4, 5, 6, 7}
+    assert job.ended(1, 5, how=Exit(3)) == [Tell((4, 6, 7), SIGTERM), Sweep(5)]
+    assert job.state.cause == Cause("rank", 1, 5, Exit(3))
+
+
+def test_and_are_when_they_are_started_again():
+    job = Job(8, EAST, max_restarts=1)
+    assert fail(job, 5) == [Restart()]
+    assert (job.state.running, job.state.world) == ({4, 5, 6, 7}, 8)
+
+
+def test_ranks_elsewhere_have_to_join_too():
+    job = Job(8, WEST, join_timeout=30)
+    job.at(1, *map(Joined, WEST))
+    assert job.wake == 30
+    job.at(2, *[Joined(None, remote=True)] * 4)
+    assert job.wake is None
+
+
+def missing(*joined):
+    """The numbers of those that have not joined, and how many more there are, of eight ranks with four here."""
+    job = Job(8, WEST, join_timeout=30)
+    job.at(1, *joined)
+    job.at(30, Clock())
+    return job.state.cause.ranks, job.state.cause.unnamed
+
+
+AWAY, STRANGER = Joined(None, remote=True), Joined(None)
+
+
+def test_all_that_have_not_joined_are_named_while_none_is_a_stranger():
+    assert missing(Joined(0), Joined(3)) == ((1, 2, 4, 5, 6, 7), 0)
+    assert missing(Joined(0), Joined(3), Joined(5)) == ((1, 2, 4, 6, 7), 0)
+
+
+def test_strangers_from_other_hosts_leave_names_to_those_that_are_missing_here():
+    assert missing(*map(Joined, WEST), AWAY, AWAY, AWAY) == ((), 1)
+    assert missing(Joined(0), Joined(1), Joined(3), AWAY, AWAY, AWAY, AWAY) == ((2,), 0)
+    assert missing(Joined(0), Joined(1), Joined(3), AWAY, AWAY) == ((2,), 2)
+
+
+def test_a_stranger_of_this_host_may_be_anybody():
+    assert missing(Joined(0), STRANGER, AWAY) == ((), 5)
+
+
+def lingering(**rules):
+    """A job of which four ranks have joined and ended well here, and four have joined elsewhere."""
+    job = Job(8, WEST, linger=600, join_timeout=30, **rules)
+    job.at(1, Attended(still=True), *map(Joined, WEST), *[AWAY] * 4)
+    assert job.ended(100, *WEST) == []
+    return job
+
+
+def test_the_server_stays_while_ranks_elsewhere_are_connected():
+    job = lingering()
+    assert (job.wake, job.state.stopping) == (700, False)
+    assert job.at(150, Attended(still=False)) == [Dismiss(), Sweep()]
+    assert job.at(151, Alone()) == [Finish(0)]
+
+
+def test_it_goes_at_once_when_they_have_gone_before():
+    job = Job(8, WEST, linger=600)
+    job.at(1, Attended(still=True), *map(Joined, WEST), *[AWAY] * 4)
+    job.at(90, Attended(still=False))
+    assert job.ended(100, *WEST) == [Dismiss(), Sweep()]
+
+
+def test_it_waits_for_those_that_have_not_joined_yet():
+    job = Job(8, WEST, linger=600, join_timeout=30)
+    job.at(1, Attended(still=True), *map(Joined, WEST), *[AWAY] * 3)
+    job.ended(2, *WEST)
+    assert job.at(4, Attended(still=False)) == []
+    assert job.at(5, Attended(still=True), AWAY) == []
+    assert job.at(9, Attended(still=False)) == [Dismiss(), Sweep()]
+    assert job.at(9, Alone()) == [Finish(0)]
+
+
+def test_those_that_never_join_are_a_failure_then_too():
+    job = Job(8, WEST, linger=600, join_timeout=30)
+    job.at(1, *map(Joined, WEST), AWAY)
+    job.ended(2, *WEST)
+    assert job.wake == 30
+    assert job.at(30, Clock()) == [Dismiss(), Sweep()]
+    assert (job.state.cause.kind, job.state.cause.unnamed) == ("join", 3)
+    assert job.at(30, Alone()) == [Finish(1)]
+
+
+def test_at_the_deadline_it_goes_and_the_user_is_told_but_nothing_has_failed():
+    job = lingering()
+    assert job.at(699.9, Clock()) == []
+    assert job.at(700, Clock()) == [Forsake(600), Dismiss(), Sweep()]
+    assert job.at(700, Alone()) == [Finish(0)]
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [(Told(SIGTERM), 143), (Told(SIGINT), 130), (Broken("keeper"), 1), (Broken("output"), 1), (Clock(), 124)],
+    ids=["TERM", "Ctrl-C", "server", "output", "time limit"],
+)
+def test_whatever_ends_a_job_ends_it_while_the_server_stays(event, code):
+    job = lingering(time_limit=200)
+    assert job.at(200, event) == [Dismiss(), Sweep()]
+    assert job.at(200, Alone()) == [Finish(code)]
+
+
+def test_a_failure_here_is_not_waited_with():
+    job = Job(8, WEST, linger=600)
+    job.at(1, Attended(still=True), *map(Joined, WEST), *[AWAY] * 4)
+    job.ended(2, 0, 1, 2)
+    assert job.ended(3, 3, how=Exit(3)) == [Dismiss(), Sweep(3), Sweep()]
+    assert job.at(3, Alone()) == [Finish(3)]
+
+
+@pytest.mark.parametrize(("world", "linger"), [(4, 600), (8, None)], ids=["no ranks elsewhere", "no wish to wait"])
+def test_the_server_stays_for_nobody(world, linger):
+    job = Job(world, WEST, linger=linger)
+    job.at(1, Attended(still=True), *map(Joined, WEST))
+    assert job.ended(2, *WEST) == [Dismiss(), Sweep()]
+
+
 # -- restarts ----------------------------------------------------------------------------------------------
 
 
@@ -460,7 +590,8 @@ RANKS = st.integers(0, 3)
 EVENTS = st.one_of(
     st.builds(Ended, RANKS, EXITS),
     st.builds(Told, SIGNALS),
-    st.builds(Joined, RANKS),
+    st.builds(Joined, st.one_of(RANKS, st.none()), st.booleans()),
+    st.builds(Attended, st.booleans()),
     st.builds(Broken, st.sampled_from(["keeper", "output"]), st.sampled_from([Exit(1), Exit(1, signal.SIGPIPE)])),
     st.builds(Resumed, st.sampled_from([0.0, 0.5, 20.0])),
     st.just(Clock()),
@@ -468,15 +599,18 @@ EVENTS = st.one_of(
 )
 PAUSES = st.sampled_from([0.0, 0.01, 0.06, 0.2, 1.0, 3.0, 11.0])
 LIMITS = st.sampled_from([None, 2.0, 30.0])
-RULES = st.builds(Rules, st.sampled_from([0.0, 0.5, 10.0]), LIMITS, LIMITS, st.integers(0, 2))
+RULES = st.builds(Rules, st.sampled_from([0.0, 0.5, 10.0]), LIMITS, LIMITS, st.integers(0, 2), st.just(3.0), LIMITS)
+WORLDS = st.integers(1, 4).flatmap(lambda here: st.tuples(st.just(range(here)), st.integers(here, 6)))
+"""Ranks here, and how many there are."""
 HISTORIES = st.lists(st.tuples(PAUSES, EVENTS), max_size=60)
 
 
-def played(rules, world, history):
+def played(rules, ranks, history):
     """Each moment of a history that can happen: the state before, the time, the event, the state after and what is
     done. It ends with the job. A rank ends once; nothing is alone while a rank runs.
     """
-    state, now = begin(rules, world, 0.0), 0.0
+    here, world = ranks
+    state, now = begin(rules, world, 0.0, here), 0.0
     for pause, wanted in history:
         now, event = now + pause, wanted
         if (isinstance(event, Ended) and event.rank not in state.running) or (
@@ -490,31 +624,32 @@ def played(rules, world, history):
         state = restarted(after, now) if Actions(actions).have(Restart) else after
 
 
-def played_out(rules, world, history):
-    """The same with a long end, in which all ranks end."""
-    end = [*((0.1, Ended(rank, WELL)) for rank in range(world)), (0.1, Alone())]
-    return list(played(rules, world, [*history, *itertools.chain(*[end] * (rules.max_restarts + 1))]))
+def played_out(rules, ranks, history):
+    """The same with a long end, in which all ranks end, and those elsewhere have come and gone."""
+    gone = [(0.0, Joined(rank)) for rank in range(ranks[1])] + [(0.0, Attended(still=False))]
+    end = [*((0.1, Ended(rank, WELL)) for rank in ranks[0]), *gone, (0.1, Alone())]
+    return list(played(rules, ranks, [*history, *itertools.chain(*[end] * (rules.max_restarts + 1))]))
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_nobody_is_told_anything_after_the_end(rules, world, history):
-    for _, _, _, after, actions in played(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_nobody_is_told_anything_after_the_end(rules, ranks, history):
+    for _, _, _, after, actions in played(rules, ranks, history):
         for action in actions:
             if isinstance(action, Tell | Notice):
                 assert set(action.ranks) <= after.running
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_a_rank_is_told_to_end_once(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_a_rank_is_told_to_end_once(rules, ranks, history):
     """... and from then on only what is passed on to it, or that it goes on."""
-    for before, _, _, _, actions in played(rules, world, history):
+    for before, _, _, _, actions in played(rules, ranks, history):
         told = [action.signal for action in actions if isinstance(action, Tell)]
         assert not before.stopping or not {SIGTERM, SIGHUP, SIGQUIT, SIGINT} & set(told)
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_a_job_that_is_being_stopped_is_stopped(rules, world, history):
-    for before, _, _, after, actions in played(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_a_job_that_is_being_stopped_is_stopped(rules, ranks, history):
+    for before, _, _, after, actions in played(rules, ranks, history):
         assert after.stopping or not before.stopping
         if before.stopping:
             # Nothing has gone wrong until a user ends what a good job has left behind.
@@ -522,35 +657,49 @@ def test_a_job_that_is_being_stopped_is_stopped(rules, world, history):
         assert before.stopping or not actions.have(Kill)
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_a_job_ends_or_starts_again_only_when_nothing_of_it_is_left_and_then_always(rules, world, history):
-    for before, _, event, _, actions in played(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_a_job_ends_or_starts_again_only_when_nothing_of_it_is_left_and_then_always(rules, ranks, history):
+    for before, _, event, _, actions in played(rules, ranks, history):
         over = actions.have(Finish, Restart)
         assert over == isinstance(event, Alone)
         assert not (over and before.running)
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_every_end_of_a_rank_that_is_not_well_is_swept_behind(rules, world, history):
-    for _, _, event, after, actions in played(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_every_end_of_a_rank_that_is_not_well_is_swept_behind(rules, ranks, history):
+    for _, _, event, after, actions in played(rules, ranks, history):
         if isinstance(event, Ended) and after.stopping and after.running:
             assert Sweep(event.rank) in actions
-        if isinstance(event, Ended) and not after.running:
+        if isinstance(event, Ended) and not after.running and not after.lingering:
             assert actions[-1:] == [Sweep()]
             assert actions.have(Dismiss)
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_the_clock_changes_something_exactly_when_it_is_asked_for(rules, world, history):
+@given(RULES, WORLDS, HISTORIES)
+def test_the_server_stays_only_for_ranks_elsewhere_when_all_is_well_here_and_then_goes(rules, ranks, history):
+    here, world = ranks
+    for before, now, event, after, actions in played(rules, ranks, history):
+        if after.lingering:
+            assert rules.linger is not None
+            assert len(here) < world
+            assert {how.status for _, how in after.exits} == {0}
+            assert not after.running
+            assert now < after.linger_at or not isinstance(event, Clock)
+        assert not (after.lingering and actions.have(Dismiss, Sweep))
+        assert not (before.lingering and not after.lingering) or actions.have(Dismiss)
+
+
+@given(RULES, WORLDS, HISTORIES)
+def test_the_clock_changes_something_exactly_when_it_is_asked_for(rules, ranks, history):
     """So a loop that waits until then misses nothing and never turns for nothing."""
-    for before, now, _, _, _ in played(rules, world, history):
+    for before, now, _, _, _ in played(rules, ranks, history):
         due = wake(before) is not None and now >= wake(before)
         assert (step(before, Clock(), now) != (before, ())) == due
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_the_code_says_why_the_job_ended(rules, world, history):
-    *_, (_, _, _, state, actions) = played_out(rules, world, history)
+@given(RULES, WORLDS, HISTORIES)
+def test_the_code_says_why_the_job_ended(rules, ranks, history):
+    *_, (_, _, _, state, actions) = played_out(rules, ranks, history)
     (finish,) = actions
     cause = state.cause
     if cause is None:
@@ -563,8 +712,8 @@ def test_the_code_says_why_the_job_ended(rules, world, history):
         assert cause.exit == dict(state.exits)[cause.rank]
 
 
-@given(RULES, st.integers(1, 4), HISTORIES)
-def test_every_rank_ends_once_in_an_attempt_and_no_attempt_is_too_many(rules, world, history):
-    *_, (_, _, _, state, _) = played_out(rules, world, history)
-    assert sorted(rank for rank, _ in state.exits) == list(range(world))
+@given(RULES, WORLDS, HISTORIES)
+def test_every_rank_ends_once_in_an_attempt_and_no_attempt_is_too_many(rules, ranks, history):
+    *_, (_, _, _, state, _) = played_out(rules, ranks, history)
+    assert sorted(rank for rank, _ in state.exits) == list(ranks[0])
     assert state.attempt <= rules.max_restarts
