@@ -98,19 +98,31 @@ def as_node(placement: "Placement | None") -> "Node | None":
 def alone(placement: "Placement | None", environ: Mapping[str, str]) -> dict[str, str]:
     """The placeholders of the one process that mgelaunch becomes."""
     task = as_task(placement)
+    if task is None and placement is None:
+        inherited = placeholders(environ)
+        return inherited | {"local_device": inherited["local_rank"]}
     if task is None:
-        return placeholders(environ) if placement is None else seat(as_node(placement), 0, 1)
+        return seat(as_node(placement), 0, 1)
     numbers = {"rank": task.rank, "world_size": task.world_size}
     numbers |= {"local_rank": task.local_rank, "local_world_size": task.local_world_size}
     numbers |= {} if task.node_rank is None else {"node_rank": task.node_rank}
+    numbers |= {"local_device": task.local_rank % (_cards(environ) or task.local_world_size)}
     place = {"master_addr": task.master_addr or "127.0.0.1", "master_port": str(task.master_port)}
     return {name: str(number) for name, number in numbers.items()} | place
+
+
+def _cards(environ: Mapping[str, str]) -> int:
+    """How many cards the engine lets this rank see; 0 when it does not say. Of a single one, whichever it is, each rank
+    uses number 0 (measured with ``srun --gpus-per-task=1``).
+    """
+    return len([item for item in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if item.strip()])
 
 
 def seat(node: "Node | None", number: int, ranks: int) -> dict[str, str]:
     """The placeholders of the `number`-th of `ranks` that are started on this machine."""
     index, nodes = (node.node_rank, node.nodes) if node else (0, 1)
-    numbers = {"rank": index * ranks + number, "local_rank": number, "world_size": nodes * ranks}
+    numbers = {"rank": index * ranks + number, "local_rank": number, "local_device": number}
+    numbers |= {"world_size": nodes * ranks}
     numbers |= {"local_world_size": ranks, "node_rank": index}
     address = node.master_addr if node and node.master_addr else "127.0.0.1"
     return {name: str(value) for name, value in numbers.items()} | {"master_addr": address}

@@ -17,7 +17,7 @@ def implied(key: str, value: str, where: str, place: str = "", source: Source = 
     ``gpu-ids`` numbers cards as nvidia-smi does, so CUDA is told to number them by their bus, too.
     """
     if key == "device":
-        text = "gpu{local_rank}" if value == "gpu" else value.replace("{", "{{").replace("}", "}}")
+        text = "gpu{local_device}" if value == "gpu" else value.replace("{", "{{").replace("}", "}}")
         yield Assignment("MGE_DEFAULT_DEVICE", text, source, where, place, template=True)
     elif key == "gpu-ids":
         yield Assignment("CUDA_VISIBLE_DEVICES", _card_list(value), source, where, place)

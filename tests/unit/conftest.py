@@ -191,7 +191,8 @@ class Situations:
     @staticmethod
     def _placeholders(rank, count):
         size = str(count)
-        return {"rank": str(rank), "local_rank": str(rank), "world_size": size, "local_world_size": size}
+        numbers = {"rank": str(rank), "local_rank": str(rank), "local_device": str(rank)}
+        return {**numbers, "world_size": size, "local_world_size": size}
 
     @staticmethod
     def _placements(resolutions, count, facts):
