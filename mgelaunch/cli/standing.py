@@ -165,7 +165,7 @@ def problems(placement: "Placement | None", layers: Layers, *, planned: int) -> 
     elif node:
         yield from _without_place(node.engine, "", layers, node.nodes)
         if not planned and node.nproc not in {"", "1"}:
-            message = f"{node.engine} asks for {node.nproc} ranks on each node, and without -n there is one"
+            message = f"{node.nproc} ranks on each node are asked for ({node.engine}), and without -n there is one"
             yield Finding("warning", "cluster.nproc", message, (), f"-n {node.nproc}")
 
 

@@ -77,8 +77,9 @@ def _command(plan: Plan) -> str:
 
 def _start(plan: Plan) -> str:
     ranks = len(plan.processes)
-    how = f"rank {plan.processes[0].rank} of {plan.world}" if ranks < plan.world else counted(ranks, "rank")
-    how += " here, supervised"
+    first = plan.processes[0].rank
+    some = f"rank {first} of {plan.world}" if ranks == 1 else f"ranks {first} to {first + ranks - 1} of {plan.world}"
+    how = f"{some if ranks < plan.world else counted(ranks, 'rank')} here, supervised"
     bound = " | ".join(listed(process.cpus) for process in plan.processes[:_MOST_SHOWN] if process.cpus)
     more = " | ..." if bound and ranks > _MOST_SHOWN else ""
     return f"{how if plan.supervised else '1 process, which mgelaunch becomes'}{bound and f'; on CPUs {bound}{more}'}"
