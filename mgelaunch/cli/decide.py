@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch.cli.examine import examine, recorded_facts
-from mgelaunch.cli.gather import Job, gather
+from mgelaunch.cli.gather import gather
+from mgelaunch.cli.job import Job
+from mgelaunch.cli.judge import judge, only_of_host
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.standing import as_task, driving, unready
 from mgelaunch.cli.surroundings import home_directory, inherited_environment, own_packages, working_directory
@@ -16,7 +18,7 @@ from mgelaunch.environment.relative import Measure
 from mgelaunch.environment.resolve import Resolution, resolve
 from mgelaunch.environment.settle import World
 from mgelaunch.errors import UsageError
-from mgelaunch.finding import Finding, alternatives, either
+from mgelaunch.finding import Finding
 from mgelaunch.host.cpus import share
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.files import Files
@@ -126,8 +128,8 @@ def decide(
         examined = examine(ranks, job, host, interpreter, home, path=path, fixes=fixes, thorough=thorough)
         facts, findings = examined.facts, [*findings, *examined.findings]
     if not thorough:
-        findings = [finding for finding in findings if not _only_of_host(finding)]
-    judged = _judge(findings, options, job.layers)
+        findings = [finding for finding in findings if not only_of_host(finding)]
+    judged = judge(findings, options, job.layers)
 
     def planned(ranks: Iterable[Resolution]) -> Plan:
         environments = [rank.exported for rank in ranks]
@@ -214,44 +216,3 @@ def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[in
     else:
         message = f"{ranks} local ranks cannot have a CPU each, because the job may use {usable}"
     return (), [Finding("error", "cpu.bind", message, (), "--bind-cpus none", "--bind-cpus")]
-
-
-def _judge(findings: Iterable[Finding], options: Options, layers: Layers) -> tuple[Finding, ...]:
-    """Leaves out what the user ignores (never a wrong setting) and makes warnings errors when strict."""
-    strict = options.strict or single(layers, "strict") == "True"
-    named = (*(options.ignore or ()), *listed(layers, "ignore"))
-    ignored = frozenset(code.strip() for text in named for code in text.split(","))
-    kept = [
-        finding
-        for finding in dict.fromkeys(findings)
-        if finding.code not in ignored or (finding.severity == "error" and not _can_be_ignored(finding.code))
-    ]
-    kept = [_possible(finding, [text.partition("=")[0] for text in options.assign or ()]) for finding in kept]
-    return tuple(finding.as_error() for finding in kept) if strict else tuple(kept)
-
-
-def _possible(finding: Finding, assigned: Sequence[str]) -> Finding:
-    """The finding without the advice to unset what --set sets: both together are a usage error."""
-    remedies = alternatives(finding.remedy)
-    possible = [text for text in remedies if not (text.startswith("--unset ") and text.split()[1] in assigned)]
-    if len(possible) == len(remedies):
-        return finding
-    name = next(text for text in remedies if text not in possible).split()[1]
-    return finding._replace(remedy=either(possible) or f"without -e {name}")
-
-
-def _only_of_host(finding: Finding) -> bool:
-    """What is merely true of the host, and notes that concern no setting: they are for ``check``."""
-    return finding.severity == "info" and (finding.about == "host" or not finding.names)
-
-
-def _can_be_ignored(code: str) -> bool:
-    return not is_setting(code) and not code.startswith("target.")
-
-
-_SETTING_AREAS = frozenset({"value", "name", "file", "envfile", "profile", "reference", "launch", "format"})
-
-
-def is_setting(code: str) -> bool:
-    """Whether a finding of this code says that a setting itself is wrong (exit code 3, not 4)."""
-    return code.partition(".")[0] in _SETTING_AREAS

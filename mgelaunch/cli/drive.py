@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from mgelaunch import __version__
@@ -126,7 +127,7 @@ def drive(options: Options, target: Target, run_id: str) -> int:
     from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
     from mgelaunch.report.text import masked_command  # noqa: PLC0415
 
-    folder = asked.log_dir or os.path.join(_root(decision), ".mgelaunch", "runs")
+    folder = asked.log_dir or _runs(decision)
     subject = Subject(run_id, os.uname().nodename, masked_command(decision.plan.processes[0].argv), engine.wanted.world)
     try:
         records = Records.below(folder, subject)
@@ -212,8 +213,15 @@ def _clean(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in environ.items() if name not in stale}
 
 
-def _root(decision: Decision) -> str:
-    return project_root(decision.cwd, os.path.expanduser("~")) or decision.cwd
+def _runs(decision: Decision) -> str:
+    """Where records go when nobody says; git is told to leave them alone."""
+    root = project_root(decision.cwd, os.path.expanduser("~")) or decision.cwd
+    folder = os.path.join(root, ".mgelaunch", "runs")
+    with suppress(OSError):  # the records tell, which go to the same place
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, ".gitignore"), "x", encoding="utf-8") as file:
+            file.write("*\n")
+    return folder
 
 
 def ourselves() -> tuple[str, ...]:

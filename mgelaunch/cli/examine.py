@@ -18,7 +18,7 @@ from mgelaunch.checks.readers import unread
 from mgelaunch.checks.shared_memory import SHARED_MEMORY
 from mgelaunch.checks.situation import Check, Situation
 from mgelaunch.checks.together import together
-from mgelaunch.cli.gather import Job
+from mgelaunch.cli.job import Job
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mgelaunch.cli.gather import Job
+from mgelaunch.cli.job import Job
 from mgelaunch.cli.terms import Terms
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.environment.settle import DEFERRED_PORT

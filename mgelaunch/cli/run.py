@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mgelaunch.cli import standing
-from mgelaunch.cli.decide import Decision, decide, is_setting
+from mgelaunch.cli.decide import Decision, decide
+from mgelaunch.cli.judge import is_setting
 from mgelaunch.cli.options import Options, with_options
 from mgelaunch.cli.say import diagnosis, refuse, say, say_at_start
 from mgelaunch.errors import Failure, UsageError
@@ -110,12 +111,16 @@ def _heard(decision: Decision) -> Sequence[Finding]:
     task = decision.task
     if task is None or task.rank == 0:
         return decision.findings
-    first_here = task.local_rank == 0
     return [
         finding
         for finding in decision.findings
-        if finding.severity == "error" or (first_here and not is_setting(finding.code) and finding.severity != "info")
+        if finding.severity == "error" or (task.local_rank == 0 and _is_of_host(finding))
     ]
+
+
+def _is_of_host(finding: Finding) -> bool:
+    """Whether another machine may have something else to say."""
+    return finding.severity != "info" and not is_setting(finding.code) and not finding.code.startswith("cluster.")
 
 
 def _show(decision: Decision, output: str) -> int:

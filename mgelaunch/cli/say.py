@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from mgelaunch.cli.decide import is_setting
+from mgelaunch.cli.judge import is_setting
 from mgelaunch.errors import CANNOT_EXECUTE, CHECK_FAILED, NOT_FOUND, REFUSED, SETTING_WRONG
 from mgelaunch.finding import Finding
 

@@ -56,7 +56,11 @@ def driving(options: Options, layers: Layers, task: "Task | None") -> bool:
 
 def _of_options(options: Options, layers: Layers | None, found: "Found | None") -> "Found | None":
     """`found`, unless options say which of several machines this is, as those of torchrun do."""
-    said = options.nnodes or (single(layers, "nnodes") if layers else "")
+
+    def heard(option: str | None, key: str) -> str:
+        return option or (single(layers, key) if layers else "")
+
+    said = heard(options.nnodes, "nnodes")
     nodes = whole(said.partition(":")[2] or said) if said else None
     is_one = options.standalone or nodes == 1
     if found and found.placement and not is_one:
@@ -65,16 +69,16 @@ def _of_options(options: Options, layers: Layers | None, found: "Found | None") 
         raise UsageError("--node-rank is 0: there is one machine")
     if is_one or nodes is None:
         return None if is_one else found
-    number = whole(options.node_rank or "")
-    if number is None or not 0 <= number < nodes or not options.master_addr or not options.master_port:
+    number = whole(heard(options.node_rank, "node-rank"))
+    address, port = heard(options.master_addr, "master-addr"), whole(heard(options.master_port, "master-port"))
+    if number is None or not 0 <= number < nodes or not address or not port:
         raise UsageError(
             f"--nnodes {nodes} needs --node-rank K (below {nodes}), --master-addr HOST and --master-port PORT, the "
             "same on each machine but for K; or let an engine start the ranks: srun, mpirun, or --cluster slurm|mpi"
         )
     from mgelaunch.clusters.placement import Found, Node  # noqa: PLC0415
 
-    port = whole(options.master_port) or 0
-    return Found(Node("--nnodes", number, nodes, master_addr=options.master_addr, master_port=port), ())
+    return Found(Node("--nnodes", number, nodes, master_addr=address, master_port=port), ())
 
 
 def as_task(placement: "Placement | None") -> "Task | None":

@@ -2,6 +2,7 @@
 alone: it can be 0 after the loss of a node.
 """
 
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def judge(world: int, endings: Sequence[Ending], engine: int) -> Verdict:
     """The verdict on `world` ranks of which `endings` are known, when the engine itself ended with the code `engine`.
 
     The code is that of the rank that failed first by itself: the earliest of those that exited, else of those that were
-    killed. Ranks that were told to end are followers. That all ranks have ended with 0 is the only success.
+    killed. Ranks that were told to end are followers. That all have ended with 0 by themselves is the only success.
     """
     hosts = {each.rank: each.host for each in endings}
     ended = [each for each in endings if each.end]
@@ -71,8 +72,10 @@ def judge(world: int, endings: Sequence[Ending], engine: int) -> Verdict:
     if first is None and not missing:
         first = next(iter(by_itself or failed), None)
     well = sum(not each.status for each in ended)
+    told = next((each for each in ended if each.told), None)
     if first:
         return Verdict(first.status, first, well, missing)
     if missing:
         return Verdict(engine or 1, next(iter(by_itself), None), well, missing)
-    return Verdict(0, None, well, missing)
+    # Ranks may end with 0 when they are told to: they have not done what they were started for.
+    return Verdict(128 + signal.SIGTERM if told else 0, None, well, missing)

@@ -47,13 +47,14 @@ class Signals:
 
     def take(self) -> list[int]:
         """The signals since the last call, each once, INT before others: of several that come at once Python tells the
-        last one first, and a Ctrl-C after another signal would mean that somebody is out of patience.
+        last one first, and a Ctrl-C after another signal would mean that somebody is out of patience. The ends of
+        children come last: a child that has ended by the same signal was told to.
         """
         try:
             told = os.read(self._read, 4096)
         except BlockingIOError:
             return []
-        told = bytes(sorted(dict.fromkeys(told), key=lambda number: number != signal.SIGINT))
+        told = bytes(sorted(dict.fromkeys(told), key=lambda n: (n == signal.SIGCHLD, n != signal.SIGINT)))
         if signal.SIGCONT in told:
             told = told.replace(bytes([signal.SIGTSTP]), b"")  # somebody has already changed their mind
         return [number for number in told if not self._ignored(number) or not _from_terminal()]

@@ -103,6 +103,8 @@ class _Supervisor:
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
         ready = [key.data for key, _ in wait(self._selector, timeout)]
         ended = [data for data in ready if isinstance(data, Watched)]
+        if self._job.shared:  # who ends by a signal that reached us both has not failed by itself
+            self._heed()
         for watched in ended:
             if gone := self._ranks.gone(watched.rank):
                 self._bury(gone)

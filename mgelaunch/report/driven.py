@@ -27,6 +27,8 @@ def reason(verdict: Verdict, cause: Cause | None, ended: Ended, engine: str, wor
     if verdict.missing:
         told = f"{_COMMANDS[engine]} {how(ended.exit)}"
         return f"{verdict.well} of {world} ranks ended with 0{_unknown(verdict)}; {told}"
+    if verdict.code:
+        return "the ranks were told to end, and not by mgelaunch: every one of them ended with 0"
     return ""
 
 
@@ -51,6 +53,8 @@ def code_of(verdict: Verdict, cause: Cause | None) -> str:
     """The stable code of the sentence."""
     if cause and cause.kind in _STOPPED:
         return _STOPPED[cause.kind]
+    if not verdict.first and not verdict.missing:
+        return "job.signal"
     return "rank.failed" if verdict.first else "rank.lost"
 
 
