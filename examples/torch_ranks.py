@@ -6,6 +6,9 @@ Each rank trains on its own rows; all end with the same weights. On GPUs: ``"ncc
 ``torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))`` before the model is made.
 """
 
+import os
+import sys
+
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -33,3 +36,7 @@ def main():
 
 if __name__ == "__main__":
     main()
+    # Threads of gloo outlive the group once DistributedDataParallel has used it (PyTorch 2.13), and now and then one of
+    # them asks for a Python that is being taken down: the process would be aborted, whoever started it.
+    sys.stdout.flush()
+    os._exit(0)

@@ -44,8 +44,9 @@ for _ in range(10):
     optimizer.step()
 report = {"rank": rank, "world": dist.get_world_size(), "start": start, "end": digest(model)}
 report |= {name: os.environ[name] for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")}
-print("\\n" + json.dumps(report))  # native code leaves lines without an end
+print("\\n" + json.dumps(report), flush=True)  # native code leaves lines without an end
 dist.destroy_process_group()
+os._exit(0)  # threads of gloo that outlive the group abort a process that takes Python down, one in a hundred under load
 """
 FAIL = """
 import os, torch
