@@ -125,8 +125,6 @@ def test_every_rank_knows_its_place_and_gets_every_character(engine, start, laun
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_value_of_the_command_line_arrives_with_every_character(engine, start, launcher, ranks):
-    if engine == "mpirun":
-        pytest.skip("mpirun hands its arguments to a shell on the other node, as ssh does")
     start(engine, *launcher, *OPTIONS, "-e", f"VALUE={VALUE[::-1]}", "train.py")
     assert [report["VALUE"] for report in ranks()] == [VALUE[::-1]] * 4
 

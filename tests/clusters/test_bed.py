@@ -103,6 +103,7 @@ def test_two_clusters_do_not_meet(cluster):
     assert not os.path.exists(other.folder)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_cluster_ends_with_its_test_run(tmp_path):
     """Killed, a test run can put nothing away."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
