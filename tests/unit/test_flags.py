@@ -9,7 +9,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def resolved(project, key, value):
-    return project.resolve(flags=tuple(implied(key, value, f"--{key}")), placeholders={"local_rank": "7", "local_device": "3"})
+    return project.resolve(
+        flags=tuple(implied(key, value, f"--{key}")), placeholders={"local_rank": "7", "local_device": "3"}
+    )
 
 
 @pytest.mark.parametrize(
