@@ -170,6 +170,8 @@ def _terms(options: Options, job: Job, cwd: str, *, alone: bool, driven: bool) -
     from mgelaunch.cli.terms import terms, without_ranks  # noqa: PLC0415 - few starts have ranks
 
     task = job.task
+    if options.hosts and not driving(options, job.layers, task):
+        raise UsageError("--hosts belongs to --cluster mpi")
     if job.planned or driven:
         return terms(options, job.layers, cwd, several=job.world > max(job.planned, 1))
     if alone or driving(options, job.layers, task):

@@ -1,18 +1,22 @@
 """``--cluster slurm|mpi``: resolves once, has the engine start the ranks, and gives the verdict on how they ended."""
 
 import os
+import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mgelaunch import __version__
 from mgelaunch.catalogue.kinds import Unmeasured
 from mgelaunch.cli.decide import Decision, decide
+from mgelaunch.cli.judgement import Watch, conclude
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.say import coloured, complain, refuse, say_at_start
-from mgelaunch.cli.standing import RANK_NAMES
+from mgelaunch.cli.standing import RANK_NAMES, machines
+from mgelaunch.cli.terms import Terms, terms
 from mgelaunch.clusters import mpirun, srun
 from mgelaunch.clusters.engine import Wanted
 from mgelaunch.clusters.hostlist import NotAList, hosts
@@ -27,10 +31,10 @@ from mgelaunch.errors import Failure, UsageError
 from mgelaunch.host.files import whole
 from mgelaunch.launch.command import Target
 from mgelaunch.launch.engine import ByCommand, Direct, Ended, Reins, run_engine
+from mgelaunch.launch.events import Rules
 from mgelaunch.launch.plan import Process
-
-if TYPE_CHECKING:  # a dry-run needs no more than the command
-    from mgelaunch.cli.judgement import Watch
+from mgelaunch.launch.records import Records, Subject
+from mgelaunch.report.text import escaped, masked_command
 
 CARRIER = "MGELAUNCH_RANK"
 """The variable by which a rank gets what the driver has resolved."""
@@ -60,27 +64,30 @@ def engine_of(decision: Decision, options: Options) -> Engine:
     per_node = whole(options.ranks or single(layers, "nproc-per-node") or "1")
     if not per_node:
         raise UsageError("with --cluster, -n takes a number: what the nodes have is not known here")
+    if options.node_rank or options.standalone:
+        raise UsageError("--node-rank and --standalone are for ranks that mgelaunch starts itself, without --cluster")
     said = options.nnodes or single(layers, "nnodes")
+    number = machines(said)
     allocation = decision.found.allocation if decision.found else ""
     if word == "mpi":
         named = _hosts(options.hosts or decision.environ.get("SLURM_JOB_NODELIST", ""))
-        nodes = whole(said) if said else len(named) or 1
+        nodes = number or len(named) or 1
         places = named or (("localhost",) if nodes == 1 else ())
-        if not nodes or len(places) < nodes:
+        if len(places) < nodes:
             raise UsageError(f"--cluster mpi needs the names of {said or 'the'} hosts: --hosts n1,n2 or --hosts n[1-2]")
         return Engine(word, Wanted(nodes, per_node), places[:nodes], "")
     granted = decision.environ.get("SLURM_JOB_NUM_NODES", "") if allocation else ""
-    nodes = whole(said or granted or "1")
-    if not nodes:
-        raise UsageError("--nnodes is a whole number from 1 on")
-    return Engine(word, Wanted(nodes, per_node), (), allocation)
+    return Engine(word, Wanted(number or whole(granted) or 1, per_node), (), allocation)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
     try:
-        return hosts(text)
+        named = hosts(text)
     except NotAList as error:
         raise UsageError(f"--hosts is no list of hosts: {error}") from None
+    if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) for name in named) or len(set(named)) < len(named):
+        raise UsageError("--hosts takes names or IPv4 addresses, each once; -n says how many ranks each has")
+    return named
 
 
 def elsewhere(*_: object) -> Unmeasured:
@@ -115,75 +122,79 @@ def command_of(engine: Engine, decision: Decision, run_id: str, grace: float) ->
 
 def drive(options: Options, target: Target, run_id: str) -> int:
     """Starts the ranks by the engine and waits for their end. Returns the exit code of the job."""
-    from mgelaunch.cli.terms import terms  # noqa: PLC0415 - options of ranks are read late
-
     decision = decided(options, target, run_id)
     engine = engine_of(decision, options)
     asked = terms(options, decision.resolution.layers, decision.cwd, several=True)
     say_at_start(decision.findings)
     if decision.errors:
         return refuse(decision.errors)
-    from mgelaunch.cli.judgement import Watch, conclude  # noqa: PLC0415
-    from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
-    from mgelaunch.report.text import masked_command  # noqa: PLC0415
+    records = _records(decision, engine, asked, run_id)
+    try:
+        command = command_of(engine, decision, run_id, asked.rules.grace)
+        environment = _environment(engine, decision, options, records.folder, asked)
+        watch = Watch(records.folder, engine.wanted.world, asked.rules.grace + _MARGIN)
+        ended = _run(command, environment, decision, asked, watch)
+    except Failure:
+        with suppress(OSError):
+            os.rmdir(records.folder)  # nothing was started, and nothing is to tell of it
+        raise
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)  # all has ended, and the last word takes seconds at the most
+    return conclude(records, watch, ended, engine.word, asked.rules)
 
+
+def _records(decision: Decision, engine: Engine, asked: Terms, run_id: str) -> Records:
     folder = asked.log_dir or _runs(decision)
     subject = Subject(run_id, os.uname().nodename, masked_command(decision.plan.processes[0].argv), engine.wanted.world)
     try:
         records = Records.below(folder, subject)
     except OSError as error:
         raise Failure(f"{folder}, where the records go, cannot be made: {error.strerror}", "log.directory") from None
-    command = command_of(engine, decision, run_id, asked.rules.grace)
-    environment = _environment(engine, decision, options, run_id, records.folder, logs=bool(asked.log_dir))
-    watch = Watch(records.folder, engine.wanted.world, asked.rules.grace + _MARGIN)
-    ended = _run(command, environment, decision, asked.rules.grace, asked.rules.time_limit, watch)
-    return conclude(records, watch, ended, engine.word, asked.rules)
+    if asked.log_dir:
+        complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
+    return records
 
 
 def _run(
     command: tuple[str, ...],
     environment: Mapping[str, str],
     decision: Decision,
-    grace: float,
-    time_limit: float | None,
-    watch: "Watch",
+    asked: Terms,
+    watch: Watch,
 ) -> Ended:
-    from mgelaunch.launch.events import Rules  # noqa: PLC0415
-
     program = shutil.which(command[0], path=decision.environ.get("PATH"))
     if program is None:
         raise Failure(f"{command[0]} is not there: --cluster needs the engine's own command", "cluster.command")
     process = Process(0, program, command, decision.cwd, {})
-    rules = Rules(grace=grace + _MARGIN, time_limit=time_limit)
+    rules = Rules(grace=asked.rules.grace + _MARGIN, time_limit=asked.rules.time_limit)
     sys.stdout.flush()
     try:
-        return run_engine(process, environment, _reins(command, environment), rules, watch.patience, complain)
+        return run_engine(process, environment, _reins(command, environment, watch), rules, watch.patience, complain)
     except OSError as error:
         raise Failure(f"{command[0]} cannot be started: {error.strerror}", "cluster.command") from None
 
 
-def _reins(command: Sequence[str], environment: Mapping[str, str]) -> Reins:
+def _reins(command: Sequence[str], environment: Mapping[str, str], watch: Watch) -> Reins:
     if command[0] != "srun":
-        return Direct()
+        return Direct(watch.are_running)
     name = next(word.partition("=")[2] for word in command if word.startswith("--job-name="))
     step = srun.Step(environment["SLURM_JOB_ID"], name)
     return ByCommand(environment, step.find(), step.identity, srun.tell)
 
 
-def _environment(
-    engine: Engine, decision: Decision, options: Options, run_id: str, folder: str, *, logs: bool
-) -> dict[str, str]:
+def _environment(engine: Engine, decision: Decision, options: Options, folder: str, asked: Terms) -> dict[str, str]:
     """What the engine gets: our own environment, and what was resolved, as one word."""
     said = decision.resolution.layers
     target = decision.target
     document = {
         "version": __version__,
-        "run_id": run_id,
+        "run_id": os.path.basename(folder),
         "folder": folder,
-        "logs": logs,
+        "logs": bool(asked.log_dir),
         "world": engine.wanted.world,
         "per_node": engine.wanted.per_node,
         "colour": coloured(os.isatty(1)),
+        "quiet": asked.quiet,
         "layers": to_document(said),
         "options": _travelling(options, decision)._asdict(),
         "target": list(target) if target else None,
@@ -195,7 +206,7 @@ def _environment(
     environment = {**_clean(decision.environ), CARRIER: word}
     if engine.word == "slurm":
         return srun.environment(environment)
-    port = {"MASTER_PORT": str(agreed_port(run_id))} if "MASTER_PORT" not in environment else {}
+    port = {"MASTER_PORT": str(agreed_port(folder))} if "MASTER_PORT" not in environment else {}
     first = {"MASTER_ADDR": engine.hosts[0]} if "MASTER_ADDR" not in environment else {}
     return {**environment, **port, **first}
 

@@ -8,6 +8,7 @@ from mgelaunch.catalogue.names import is_portable
 from mgelaunch.cli.job import Job
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.standing import (
+    ENGINES,
     RANK_NAMES,
     alone,
     as_node,
@@ -71,10 +72,10 @@ def gather(
     job = reader.read(planned, found)
     if options.profile and (again := standing(options, environ, job.layers)) != found:
         job = reader.read(planned, again)
-    if job.task and options.ranks and not lone:
+    if job.task and not lone and (asking := _asking(options)):
         raise UsageError(
-            f"-n starts ranks, and this process is rank {job.task.rank} of {job.task.world_size} already, by "
-            f"{job.task.engine}; leave it out, or add --cluster none"
+            f"{asking} starts ranks, and this process is rank {job.task.rank} of {job.task.world_size} already, by "
+            f"{job.task.engine}; leave it out, or say --cluster none"
         )
     findings: tuple[Finding, ...] = ()
     if not (lone or shipped or job.task or driving(options, job.layers, None)):
@@ -84,6 +85,12 @@ def gather(
     if job.found:
         findings = (*findings, *job.found.findings, *problems(job.found.placement, job.layers, planned=job.planned))
     return job._replace(findings=findings)
+
+
+def _asking(options: Options) -> str:
+    """The options by which somebody asks for ranks; empty when nobody does."""
+    said = (("--cluster", options.cluster in ENGINES), ("-n", options.ranks), ("--standalone", options.standalone))
+    return " with ".join(option for option, is_said in said if is_said)
 
 
 def _request(options: Options, environ: Mapping[str, str], cwd: str) -> Request:
@@ -128,12 +135,15 @@ def _usage(request: Request, options: Options) -> None:
         raise UsageError(f"{', '.join(both)} cannot be both --set and --unset")
     texts = {"--device": options.device, "--gpu-ids": options.gpu_ids, "--threads": options.threads}
     texts |= {"--python": options.python, "-n": options.ranks, "--facts": options.facts, "--log-dir": options.log_dir}
+    texts |= {"--hosts": options.hosts, "--nnodes": options.nnodes, "--node-rank": options.node_rank}
     for option, text in {**texts, "--master-addr": options.master_addr, "--master-port": options.master_port}.items():
         if text is not None and not text.strip():
             raise UsageError(f"{option} is empty; leave it out to say nothing")
     ranks = options.ranks or "1"
     if ranks.startswith("="):
         raise UsageError(f"write -n {ranks[1:]}, not -n{ranks}")
+    if options.hosts and options.cluster not in {None, "mpi"}:
+        raise UsageError("--hosts belongs to --cluster mpi: Slurm has hosts of its own")
     number = whole(ranks)
     if ranks not in {"gpu", "cpu", "auto"} and (number is None or not 0 < number <= MOST_RANKS):
         raise UsageError(f"-n/--nproc-per-node takes a number of ranks from 1 to {MOST_RANKS}, or gpu, cpu or auto")

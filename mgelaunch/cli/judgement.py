@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 
 from mgelaunch.cli.say import complain
 from mgelaunch.clusters.verdict import Ending, ending, judge
@@ -35,8 +36,8 @@ class Watch:
         self._endings: dict[str, Ending] = {}
 
     def endings(self) -> tuple[Ending, ...]:
-        """What is known of every rank that has left a record."""
-        with os.scandir(self._folder) as entries:
+        """What is known of every rank that has left a record; a disk that is away tells nothing new."""
+        with suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith("rank-") and entry.name.endswith(".json"):
                     self._read(entry)
@@ -48,21 +49,25 @@ class Watch:
             if self._seen.get(entry.name) == changed:
                 return
             with open(entry.path, "rb") as file:
-                self._endings[entry.name] = ending(json.loads(file.read()))
+                told = ending(json.loads(file.read()))
+            if entry.name == f"rank-{told.rank}.json" and told.rank < self._world:
+                self._endings[entry.name] = told
             self._seen[entry.name] = changed
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # it is being replaced, or the disk is away: the next look tells
 
     def patience(self) -> float | None:
         """How many seconds the engine has left to end by itself; None while the ranks run."""
-        try:
-            ended = [each for each in self.endings() if each.end]
-        except OSError:
-            return None
+        ended = [each for each in self.endings() if each.end]
         are_all, failed = len(ended) >= self._world, any(each.status for each in ended)
         if are_all:
             return _USELESS if failed else _FLUSHING
         return self._grace if failed else None
+
+    def are_running(self) -> bool:
+        """Whether all ranks have been started, and not all have ended."""
+        known = self.endings()
+        return len(known) >= self._world and not all(each.end for each in known)
 
     def final(self, seconds: float) -> tuple[Ending, ...]:
         """The records when the engine has ended; late ones are waited for."""

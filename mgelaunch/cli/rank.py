@@ -3,8 +3,9 @@ host, stays beside the script, and leaves a record of how it ended.
 """
 
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -20,8 +21,13 @@ from mgelaunch.environment.shipping import Shipped, from_document, unpacked
 from mgelaunch.errors import REFUSED, Failure, UsageError
 from mgelaunch.finding import Finding
 from mgelaunch.launch.command import Target
+from mgelaunch.launch.engine import END
 from mgelaunch.launch.records import Records, Subject
 from mgelaunch.report.text import line, masked_command
+
+_BY_HAND = "rank is called by the engine that --cluster names; you want mgelaunch run"
+_INSISTENCE = 0.2
+"""Seconds after which a second Ctrl-C is not taken for an echo of the first one."""
 
 
 def register(app: typer.Typer, settings: dict[str, Any]) -> None:
@@ -32,8 +38,11 @@ def register(app: typer.Typer, settings: dict[str, Any]) -> None:
 def rank() -> int:
     """Run one rank of a job that --cluster has started. Engines call this, people do not."""
     document = _carried()
-    options, target = Options(**document["options"]), _target(document["target"])
-    shipped = Shipped(from_document(document["layers"]), document["per_node"])
+    try:
+        options, target = Options(**document["options"]), _target(document["target"])
+        shipped = Shipped(from_document(document["layers"]), document["per_node"])
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(_BY_HAND) from None
     decision = decide(options, target, run_id=document["run_id"], shipped=shipped)
     task = decision.task
     if task is None or task.world_size != document["world"]:
@@ -48,11 +57,27 @@ def rank() -> int:
         raise UsageError("a rank that an engine starts is always watched")
     if task.local_rank == 0:
         say_at_start([finding for finding in news if finding.severity != "info"])
+    signal.signal(END, _enders())
     try:
-        told = Driven(records, colour=document["colour"])
+        told = Driven(records, document["colour"], document["quiet"])
         return run_ranks(decision, decision.supervision, document["run_id"], told)
     except Failure as failure:
         return _refuse(records, task.rank, [Finding("error", failure.code, failure.message)])
+
+
+def _enders() -> Callable[..., None]:
+    """A handler that turns `END` into what a supervisor understands: TERM, and for a second one Ctrl-C, twice. The
+    engine may be asleep by then, so the last one comes from a timer, whose signal is `END` as well.
+    """
+    left = [signal.SIGINT, signal.SIGINT, signal.SIGTERM]
+
+    def turn(*_: object) -> None:
+        if left:
+            os.kill(os.getpid(), left.pop())
+        if len(left) == 1:
+            signal.setitimer(signal.ITIMER_REAL, _INSISTENCE)
+
+    return turn
 
 
 def _carried() -> dict[str, Any]:
@@ -64,7 +89,7 @@ def _carried() -> dict[str, Any]:
     try:
         document = unpacked(os.environ.pop(CARRIER, ""))
     except ValueError:
-        raise UsageError("rank is called by the engine that --cluster names; you want mgelaunch run") from None
+        raise UsageError(_BY_HAND) from None
     if document.get("version") != __version__:
         host = socket.gethostname()
         raise UsageError(

@@ -96,7 +96,8 @@ def _print(finding: Finding) -> None:
 def complain(text: str) -> None:
     """One line on stderr. That nobody can read it changes nothing: the exit code tells the same."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")  # at once: many ranks may be talking
+        sys.stderr.flush()
 
 
 def coloured(terminal: bool) -> bool:

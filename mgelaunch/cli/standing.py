@@ -10,6 +10,7 @@ from mgelaunch.environment.source import Assignment, Source
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding, either
 from mgelaunch.host.files import whole
+from mgelaunch.report.text import shown
 
 if TYPE_CHECKING:  # only where an engine has left its variables
     from mgelaunch.clusters.placement import Found, Node, Placement, Task
@@ -43,10 +44,27 @@ def standing(options: Options, environ: Mapping[str, str], layers: Layers | None
         from mgelaunch.clusters.detect import detect  # noqa: PLC0415
 
         found = detect(environ, megengine_server=server)
+    if found and word in ENGINES and as_node(found.placement):
+        found = found._replace(placement=None)  # the engine numbers the machines, too
     is_early = layers is None and bool(options.profile) and not options.cluster  # a profile may name the engine
     if word in ENGINES or is_early or (found and as_task(found.placement)):
         return found  # the engine knows how many machines there are
     return _of_options(options, layers, found)
+
+
+def machines(said: str) -> int | None:
+    """The number of machines in the text of ``--nnodes``; None when there is none.
+
+    Raises:
+        UsageError: it is none, or torchrun's range, by which machines may come and go.
+    """
+    low, colon, high = said.partition(":")
+    if colon and low != high:
+        raise UsageError(f"--nnodes {said}, a range, is not supported: the number of machines is fixed")
+    nodes = whole(low) if said else None
+    if said and not nodes:
+        raise UsageError("--nnodes is a whole number from 1 on")
+    return nodes
 
 
 def driving(options: Options, layers: Layers, task: "Task | None") -> bool:
@@ -61,8 +79,13 @@ def _of_options(options: Options, layers: Layers | None, found: "Found | None") 
         return option or (single(layers, key) if layers else "")
 
     said = heard(options.nnodes, "nnodes")
-    nodes = whole(said.partition(":")[2] or said) if said else None
+    nodes = machines(said)
     is_one = options.standalone or nodes == 1
+    if options.standalone and nodes not in {None, 1}:
+        raise UsageError(f"--standalone is one machine, and --nnodes says {nodes}")
+    node = as_node(found.placement) if found else None
+    if node and options.nnodes and nodes not in {1, node.nodes}:
+        raise UsageError(f"--nnodes says {nodes}, and {node.engine} says {node.nodes}; --cluster none ignores that")
     if found and found.placement and not is_one:
         return found
     if (is_one or nodes is None) and (options.node_rank or "0") != "0":
@@ -71,14 +94,23 @@ def _of_options(options: Options, layers: Layers | None, found: "Found | None") 
         return None if is_one else found
     number = whole(heard(options.node_rank, "node-rank"))
     address, port = heard(options.master_addr, "master-addr"), whole(heard(options.master_port, "master-port"))
-    if number is None or not 0 <= number < nodes or not address or not port:
+    lacking = [
+        name
+        for name, is_said in (
+            (f"--node-rank K, below {nodes}", number is not None and 0 <= number < nodes),
+            ("--master-addr HOST", bool(address)),
+            ("--master-port PORT, other than 0", bool(port)),
+        )
+        if not is_said
+    ]
+    if number is None or lacking:
         raise UsageError(
-            f"--nnodes {nodes} needs --node-rank K (below {nodes}), --master-addr HOST and --master-port PORT, the "
-            "same on each machine but for K; or let an engine start the ranks: srun, mpirun, or --cluster slurm|mpi"
+            f"--nnodes {nodes} needs {' and '.join(lacking)}; or let an engine start the ranks: srun, mpirun, or "
+            "--cluster slurm|mpi"
         )
     from mgelaunch.clusters.placement import Found, Node  # noqa: PLC0415
 
-    return Found(Node("--nnodes", number, nodes, master_addr=address, master_port=port), ())
+    return Found(Node("--nnodes", number, nodes, master_addr=address, master_port=port or 0), ())
 
 
 def as_task(placement: "Placement | None") -> "Task | None":
@@ -156,7 +188,8 @@ def unready(options: Options, layers: Layers, found: "Found | None") -> Iterable
     is_granted = found is not None and bool(found.placement or found.allocation)
     if (options.cluster or single(layers, "cluster")) == "slurm" and not is_granted:
         message = "--cluster slurm starts ranks inside an allocation of Slurm, and this is none"
-        remedy = either(("salloc --nodes=2", "--dry-run, which prints a batch script"))
+        nodes, ranks = options.nnodes or "1", options.ranks or "1"
+        remedy = either((f"salloc --nodes={nodes} --ntasks-per-node={ranks}", "--dry-run, which prints a batch script"))
         yield Finding("error", "cluster.allocation", message, (), remedy, "--cluster")
 
 
@@ -201,7 +234,8 @@ def described(found: "Found | None") -> str:
     if node:
         told = f" ({' '.join(node.variables)})" if node.variables else ""
         return f"machine {node.node_rank} of {node.nodes}, by {node.engine}{told}"
-    return f"in Slurm's allocation {found.allocation}, and no rank of a step (SLURM_JOB_ID without SLURM_STEP_ID)"
+    why = "SLURM_JOB_ID without SLURM_STEP_ID"
+    return f"in Slurm's allocation {shown(found.allocation)}, and no rank of a step ({why})"
 
 
 def document_of(found: "Found | None") -> dict[str, Any] | None:

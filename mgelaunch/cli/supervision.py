@@ -19,11 +19,12 @@ if TYPE_CHECKING:  # only --log-dir pays for them
 
 class Driven(NamedTuple):
     """What a driver, which speaks for all ranks, asks of one: where its record goes, and whether its lines are to be
-    in colour.
+    in colour, or not to be seen at all.
     """
 
     records: "Records"
     colour: bool
+    quiet: bool
 
 
 def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven: Driven | None = None) -> int:
@@ -38,7 +39,8 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven:
         complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
     job = _job(decision, supervision, records)
     if driven:
-        job = job._replace(coloured=frozenset((1, 2) if driven.colour else ()))
+        seen = None if driven.quiet else frozenset((1, 2) if driven.colour else ())
+        job = job._replace(coloured=seen, parent=os.getppid())
     sys.stdout.flush()
     try:
         outcome = supervise(job, complain)
@@ -47,7 +49,8 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven:
             records.finished(failure.exit_code, None, failure.message, 0)
         raise
     if records and driven:
-        records.heard(job.first, outcome.last.lines)
+        why = (f"it could not be started: {outcome.refused.strerror}",) if outcome.refused else ()
+        records.heard(job.first, why or outcome.last.lines)
         return outcome.code
     if outcome.cause:
         from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more

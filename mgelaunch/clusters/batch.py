@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from mgelaunch.clusters.engine import Wanted
 
+_MOST = 65535
+"""Seconds before the end at which Slurm can warn (sbatch(1), --signal)."""
+
 
 def script(wanted: Wanted, name: str, time_limit: float | None, grace: float, command: Sequence[str]) -> str:
     """A script for sbatch. USR1 reaches the ranks before the time is over; the job is put in the queue again after the
@@ -13,7 +16,7 @@ def script(wanted: Wanted, name: str, time_limit: float | None, grace: float, co
     The batch shell becomes `command`, so that Slurm's signals reach it and not a shell that waits for it.
     """
     minutes = max(1, -(-int(time_limit) // 60)) if time_limit else 0
-    warning = max(60, int(grace) * 2)
+    warning = min(max(60, int(grace) * 2), _MOST)
     lines = [
         "#!/bin/sh",
         f"#SBATCH --job-name={name}",
@@ -23,6 +26,7 @@ def script(wanted: Wanted, name: str, time_limit: float | None, grace: float, co
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
         f"#SBATCH --signal=B:USR1@{warning}",
+        "# The ranks get USR1 that many seconds before the end; it ends a script that does not handle it.",
         f"exec {shlex.join(command)}",
     ]
     return "\n".join(lines) + "\n"

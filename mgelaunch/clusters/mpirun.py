@@ -12,6 +12,14 @@ _OF_ONE_HOST = frozenset(
     }
 )
 """Variables that mean nothing, or the wrong thing, on another host."""
+_MOST_GRACE = 10
+"""Seconds of that sleep: it delays the end of the ranks also when mpirun itself has been killed."""
+_KEEPALIVE = tuple(
+    word
+    for name, seconds in (("time", "10"), ("intvl", "5"), ("probes", "4"))
+    for word in ("--mca", f"oob_tcp_keepalive_{name}", seconds)
+)
+"""A node that is cut off is missed after half a minute, not after eight."""
 _OF_ENGINES = ("OMPI_", "PMIX_", "PRTE_", "SLURM_", "BASH_FUNC_")
 
 
@@ -19,13 +27,14 @@ def command(
     wanted: Wanted, hosts: Sequence[str], names: Iterable[str], cwd: str, grace: float, inner: Sequence[str]
 ) -> tuple[str, ...]:
     """Starts `inner` once for each rank, rank 0 on the first of `hosts`. `names` are the variables that travel: a host
-    gets none that is not named. Open MPI 4 waits `grace` seconds between TERM and KILL, whether all have ended or not.
+    gets none that is not named. When one fails, Open MPI 4 sleeps for `grace` seconds before it sends TERM to the
+    others, and again before KILL, whether anybody is left or not.
     """
     places = ",".join(f"{host}:{wanted.per_node}" for host in hosts[: wanted.nodes])
     exported = [part for name in names for part in ("-x", name)]
-    patience = ("--mca", "odls_base_sigkill_timeout", str(max(1, int(grace))))
+    sleep = ("--mca", "odls_base_sigkill_timeout", str(max(1, min(_MOST_GRACE, int(grace)))))
     spread = ("-np", str(wanted.world), "--map-by", "slot", "--bind-to", "none")
-    return ("mpirun", "-H", places, *spread, *patience, "--wdir", cwd, *exported, *inner)
+    return ("mpirun", "-H", places, *spread, *sleep, *_KEEPALIVE, "--wdir", cwd, *exported, *inner)
 
 
 def exported(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ def placement(environ: Mapping[str, str]) -> Node | None:
     read = Reading(environ)
     if read.has("PET_NODE_RANK") and (size_name := _size_name(read)):
         return _node(read, _PET, "PET_NODE_RANK", size_name)
-    if read.has("JOB_COMPLETION_INDEX", "NNODES", "MASTER_ADDR"):  # else it may be one of many jobs, as with NNODES 1
-        return _node(read, _KUBERNETES, "JOB_COMPLETION_INDEX", "NNODES") if read.count("NNODES") != 1 else None
+    if read.has("JOB_COMPLETION_INDEX") and (read.has("NNODES") or read.has("MASTER_ADDR")):
+        return _of_kubernetes(read)
     if read.has("RANK", "WORLD_SIZE", "MASTER_ADDR") and not read.has("LOCAL_RANK"):
         return _of_platform(read)
     return None
@@ -42,6 +42,19 @@ def _size_name(read: Reading) -> str:
         message = "PET_NNODES is a range, and WORLD_SIZE may count nodes or ranks"
         raise Inconsistent(message, ("PET_NNODES", "WORLD_SIZE"))
     return "WORLD_SIZE"
+
+
+def _of_kubernetes(read: Reading) -> Node | None:
+    """A pod of an indexed Job; None for one of many jobs that have nothing to do with each other.
+
+    Raises:
+        Inconsistent: the manifest passes only a part of what the ranks need to find each other.
+    """
+    lacking = next((name for name in ("NNODES", "MASTER_ADDR") if not read.has(name)), "")
+    if lacking:
+        message = f"JOB_COMPLETION_INDEX is set and {lacking} is not, so this pod would be a job of its own"
+        raise Inconsistent(message, ("JOB_COMPLETION_INDEX", lacking))
+    return None if read.count("NNODES") == 1 else _node(read, _KUBERNETES, "JOB_COMPLETION_INDEX", "NNODES")
 
 
 def _of_platform(read: Reading) -> Node:

@@ -42,8 +42,10 @@ def ending(record: Mapping[str, Any]) -> Ending:
     """One record in the words of this module.
 
     Raises:
-        KeyError, TypeError: it is no record.
+        KeyError, TypeError, ValueError: it is no record.
     """
+    if not isinstance(record.get("exit_code"), int | None):
+        raise TypeError("an exit code is a number")
     return Ending(
         rank=int(record["rank"]),
         host=str(record["host"]),
@@ -70,12 +72,12 @@ def judge(world: int, endings: Sequence[Ending], engine: int) -> Verdict:
     by_itself = [each for each in failed if not each.told]
     first = next((each for each in by_itself if not each.signal), None)
     if first is None and not missing:
-        first = next(iter(by_itself or failed), None)
+        first = next(iter(by_itself), None)
     well = sum(not each.status for each in ended)
-    told = next((each for each in ended if each.told), None)
     if first:
         return Verdict(first.status, first, well, missing)
     if missing:
         return Verdict(engine or 1, next(iter(by_itself), None), well, missing)
-    # Ranks may end with 0 when they are told to: they have not done what they were started for.
-    return Verdict(128 + signal.SIGTERM if told else 0, None, well, missing)
+    # Ranks that are told to end may end with 0: even so they have not done what they were started for.
+    told = any(each.told for each in ended)
+    return Verdict((engine or 128 + signal.SIGTERM) if told else 0, None, well, missing)

@@ -1,6 +1,7 @@
 """Reads every layer in the order of precedence, so that each file sees the layers below it."""
 
-import os.path
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
@@ -184,6 +185,20 @@ def _leave_threads_to_the_user(gathering: _Gathering) -> None:
                 gathering.said[name] = kept
 
 
+_READ_ONCE: dict[str, bytes] = {}
+"""What pipes have said (``--env-file <(sops -d .env)``): layers may be read more than once, a pipe may not."""
+
+
+def _content(path: str) -> bytes:
+    if path in _READ_ONCE:
+        return _READ_ONCE[path]
+    with open(path, "rb") as file:
+        data = file.read()
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            _READ_ONCE[path] = data
+    return data
+
+
 def _read_env_file(gathering: _Gathering, path: str, source: Source) -> None:
     from mgelaunch.environment.env_file import read_env_file  # noqa: PLC0415 - 8 ms that only a file pays
 
@@ -191,8 +206,7 @@ def _read_env_file(gathering: _Gathering, path: str, source: Source) -> None:
     full = os.path.join(gathering.world.cwd, path)
     gathering.env_files.append((shown, source))
     try:
-        with open(full, "rb") as file:
-            data = file.read()
+        data = _content(full)
     except OSError as error:
         code, verb = (
             ("file.missing", "is not there")

@@ -121,6 +121,9 @@ def seconds(text: str) -> float | None:
 BINDINGS = ("none", "cores")
 """What a rank's CPUs can be: all that the job may use, or its share of the physical cores."""
 
+ENGINES = ("none", "slurm", "mpi")
+"""Which engine starts the ranks; "none" asks no engine what this process is, either."""
+
 _FLAG = Shape("is true or false", "true", lambda value: value if isinstance(value, bool) else None)
 _DURATION = Shape(
     "is a text with a number and a unit (s, min, h)",
@@ -142,7 +145,7 @@ LAUNCH: Mapping[str, Shape] = {
     "grace": _DURATION,
     "time-limit": _DURATION,
     "bind-cpus": Shape('is "none" or "cores"', '"cores"', lambda value: str(value) if value in BINDINGS else None),
-    "cluster": _text('"slurm"'),
+    "cluster": Shape('is "none", "slurm" or "mpi"', '"slurm"', lambda value: str(value) if value in ENGINES else None),
     "device": _text('"gpu0"'),
     "gpu-ids": _text('"0,1"'),
     "threads": _whole('is a whole number from 1 on, or a percentage such as "50%"', "4", 1, words=r"[0-9.]+\s*%"),

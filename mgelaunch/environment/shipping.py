@@ -36,7 +36,7 @@ def unpacked(word: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(zlib.decompress(base64.b64decode(word, validate=True)))
-    except zlib.error as error:
+    except (zlib.error, RecursionError) as error:
         raise ValueError(str(error)) from None
     if not isinstance(document, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - the text is wrong, not the caller

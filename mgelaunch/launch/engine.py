@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mgelaunch.host.descendants import descendants, tell
 from mgelaunch.launch import events, lifecycle
 from mgelaunch.launch.descriptors import allow_files, may_read
 from mgelaunch.launch.plan import Process
 from mgelaunch.launch.signals import Signals
 from mgelaunch.launch.spawn import Gate, Streams, adopt
 
+END = signal.SIGALRM
+"""What tells ``mgelaunch rank`` to end its script: of the signals that Open MPI passes on at once, the one that nobody
+sends to a launcher.
+"""
 _LOOK = 2.0
 """Seconds between two looks at the records of the ranks: nobody tells of a file on a shared disk."""
 _ANSWER = 10.0
@@ -36,15 +41,24 @@ class Reins(Protocol):
 
 
 class Direct:
-    """An engine that passes signals on by itself, as mpirun does."""
+    """An engine that passes signals on by itself, as mpirun does. TERM it keeps to itself, and sleeps before it tells
+    the ranks; so that one travels as `END`, which they understand once all of them are there.
+    """
+
+    def __init__(self, are_running: Callable[[], bool]) -> None:
+        """`are_running`: all ranks have been started, and not all have ended."""
+        self._are_running = are_running
 
     def tell(self, pid: int, number: int) -> None:
         """Passes a signal on; one that ends does so as TERM."""
-        os.kill(pid, number if number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT) else signal.SIGTERM)
+        if number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
+            os.kill(pid, number)
+        else:
+            os.kill(pid, END if self._are_running() else signal.SIGTERM)
 
     def kill(self, pid: int) -> None:
-        """Ends the engine, which has a TERM already; its ranks end with it."""
-        os.kill(pid, signal.SIGKILL)
+        """Ends the ranks, for whom a second `END` is the last one, or else the engine; its ranks end with it."""
+        os.kill(pid, END if self._are_running() else signal.SIGKILL)
 
 
 class ByCommand:
@@ -132,7 +146,7 @@ class _Run:
         patience: Callable[[], float | None],
         say: Callable[[str], None],
     ) -> None:
-        self._reins, self._patience, self._say = reins, patience, say
+        self._reins, self._rules, self._patience, self._say = reins, rules, patience, say
         self._signals = Signals()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals, selectors.EVENT_READ)
@@ -169,7 +183,24 @@ class _Run:
             self._reap()
             self._look()
             self._do(events.Clock())
+        self._clear()
         return Ended(self._exit, self._state.cause, self._given_up)
+
+    def _clear(self) -> None:
+        """Ends what the engine has left: when it was killed, its ranks on this host are ours now."""
+        told: set[int] = set()
+        until = time.monotonic() + self._rules.grace
+        while left := [each for each in descendants() if each.session != os.getsid(0)]:
+            late = time.monotonic() > until
+            if time.monotonic() > until + _LOOK:
+                return  # another user's, or held by the kernel
+            for each in left:
+                if late or each.pid not in told:
+                    told.add(each.pid)
+                    tell(each, signal.SIGKILL if late else signal.SIGTERM)
+            self._selector.select(0.05)
+            self._signals.take()
+            self._reap()
 
     def close(self) -> None:
         """Gives back what was opened."""

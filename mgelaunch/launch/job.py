@@ -39,7 +39,8 @@ class Job(NamedTuple):
 
     The plan may have but some of the ranks of a larger job, with neighbouring numbers: ``first`` and those after it, of
     ``world`` (0: there are no others). ``shared``: whoever sends us a signal sends it to the ranks as well, as Slurm
-    does; to hear it twice would make two checkpoints of one.
+    does; to hear it twice would make two checkpoints of one. ``parent`` is the process without which the ranks have to
+    end, 0 when there is none.
     """
 
     plan: Plan
@@ -52,6 +53,7 @@ class Job(NamedTuple):
     first: int = 0
     world: int = 0
     shared: bool = False
+    parent: int = 0
 
     @property
     def here(self) -> range:

@@ -1,5 +1,6 @@
 """Carries out what lifecycle.py decides: starts the ranks, waits for whatever happens, and ends them all."""
 
+import os
 import selectors
 import signal
 import time
@@ -41,6 +42,10 @@ def supervise(job: Job, say: Callable[[str], None]) -> Outcome:
         restore_terminal(terminal)
 
 
+_ORPHANED = "orphaned"
+"""What the selector says when the engine that started us has gone."""
+
+
 class _Supervisor:
     """The one mutable thing of this module."""
 
@@ -59,11 +64,21 @@ class _Supervisor:
         self._voice = Voice(self._pump, say)
         self._attempt: Attempt | None = None
         self._heard = 0
+        self._parent = self._watched(job.parent) if job.parent else -1
         self._sweeping = False
         self._killing = False
         self._code: int | None = None
         self._memory = out_of_memory.Kills(None, "", None)
         self._state = events.State(job.rules, job.size, job.here, 0.0, frozenset())
+
+    def _watched(self, parent: int) -> int:
+        """A descriptor that becomes readable when `parent` ends; -1 on a kernel that has none."""
+        try:
+            watch = os.pidfd_open(parent)
+        except (OSError, AttributeError):
+            return -1
+        self._selector.register(watch, selectors.EVENT_READ, _ORPHANED)
+        return watch
 
     def run(self) -> Outcome:
         """From the first start to the last word."""
@@ -90,6 +105,7 @@ class _Supervisor:
         self._ranks.close()
         if self._attempt:
             self._attempt.close()
+        self._forget_parent()
         self._signals.close()
         self._selector.close()
 
@@ -112,6 +128,9 @@ class _Supervisor:
             self._heed()
         if ended:
             self._reap()
+        if _ORPHANED in ready:
+            self._forget_parent()
+            self._do(events.Told(signal.SIGTERM))
         if self._attempt and self._attempt.keeper in ready:
             self._listen(self._attempt)
         if self._attempt and self._attempt.gate in ready:
@@ -122,6 +141,12 @@ class _Supervisor:
         if self._killing:
             self._killing = False
             self._reap()
+
+    def _forget_parent(self) -> None:
+        if self._parent >= 0:
+            self._selector.unregister(self._parent)
+            os.close(self._parent)
+            self._parent = -1
 
     def _flow(self, pump: Pump, ready: list[Ready]) -> None:
         now = time.monotonic()

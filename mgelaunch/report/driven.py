@@ -28,7 +28,8 @@ def reason(verdict: Verdict, cause: Cause | None, ended: Ended, engine: str, wor
         told = f"{_COMMANDS[engine]} {how(ended.exit)}"
         return f"{verdict.well} of {world} ranks ended with 0{_unknown(verdict)}; {told}"
     if verdict.code:
-        return "the ranks were told to end, and not by mgelaunch: every one of them ended with 0"
+        engine_too = f"; {_COMMANDS[engine]} {how(ended.exit)}" if ended.exit.status else ""
+        return f"the ranks were told to end, and not by mgelaunch; {verdict.well} of {world} ended with 0{engine_too}"
     return ""
 
 

@@ -65,6 +65,26 @@ def test_several_machines_need_to_know_each_other(show, lacking):
     assert lacking in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--nnodes", "1:4", *BY_HAND[2:], "--node-rank", "0"), "1:4, a range, is not supported"),
+        (("--nnodes", "2", "--standalone"), "--standalone is one machine"),
+        (("--nnodes", "x"), "--nnodes is a whole number"),
+        (("--hosts", "n1"), "--hosts belongs to --cluster mpi"),
+    ],
+    ids=lambda value: value[0] + value[1] if isinstance(value, tuple) else "",
+)
+def test_what_does_not_go_together_is_refused_by_name(show, options, said):
+    done = show.run("run", "-n", "2", *options, "show.py")
+    assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True), done.stderr
+
+
+def test_an_option_does_not_contradict_the_platform(show):
+    done = show.run("run", "-n", "2", "--nnodes", "3", "show.py", **INDEXED_JOB)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_a_number_that_no_machine_has_is_refused(show):
     done = show.run("run", "-n", "2", *BY_HAND, "--node-rank", "2", "show.py")
     assert (done.returncode, done.stdout) == (2, "")

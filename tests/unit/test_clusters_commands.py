@@ -50,6 +50,21 @@ def test_mpirun_starts_the_ranks_host_by_host():
     assert "--map-by slot --bind-to none" in " ".join(words)
 
 
+@pytest.mark.parametrize(("grace", "seconds"), [(2.0, "2"), (10.0, "10"), (600.0, "10")])
+def test_mpirun_never_sleeps_long_when_it_ends_ranks_by_itself(grace, seconds):
+    """It does so twice, also when mpirun itself has been killed."""
+    words = mpirun.command(TWO_BY_TWO, ("n1", "n2"), (), "/work", grace, INNER)
+    assert words[words.index("odls_base_sigkill_timeout") + 1] == seconds
+
+
+def test_mpirun_misses_a_node_that_is_cut_off_after_half_a_minute():
+    words = mpirun.command(TWO_BY_TWO, ("n1", "n2"), (), "/work", 10.0, INNER)
+    idle, pause, missed = (
+        int(words[words.index(f"oob_tcp_keepalive_{name}") + 1]) for name in ("time", "intvl", "probes")
+    )
+    assert idle + pause * missed == 30
+
+
 def test_mpirun_is_never_asked_for_less_than_a_second_of_grace():
     """0 would have it kill at once."""
     words = mpirun.command(TWO_BY_TWO, ("n1", "n2"), (), "/work", 0.2, INNER)
@@ -88,6 +103,7 @@ def test_a_batch_script_becomes_the_command_and_warns_before_the_end():
         "#SBATCH --requeue\n"
         "#SBATCH --open-mode=append\n"
         "#SBATCH --signal=B:USR1@60\n"
+        "# The ranks get USR1 that many seconds before the end; it ends a script that does not handle it.\n"
         "exec mgelaunch run -e 'A=b \"c\"\nd' train.py\n"
     )
 

@@ -519,14 +519,24 @@ def test_g1_devices_are_a_tasks_own_where_slurm_granted_it_no_more_than_its_shar
     "environ",
     [
         {"JOB_COMPLETION_INDEX": "3"},
-        {"JOB_COMPLETION_INDEX": "3", "NNODES": "4"},
-        {"JOB_COMPLETION_INDEX": "3", "MASTER_ADDR": "job-0.job"},
         {"JOB_COMPLETION_INDEX": "3", "NNODES": "1", "MASTER_ADDR": "localhost"},
     ],
     ids=" ".join,
 )
 def test_k1_a_pod_of_an_array_job_is_no_placement(environ):
     assert detect(environ) == Found()
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"), [({"NNODES": "4"}, "MASTER_ADDR"), ({"MASTER_ADDR": "job-0.job"}, "NNODES")]
+)
+def test_k1_a_manifest_that_passes_half_of_it_is_told(given, lacking):
+    """Else each pod would train alone, and nobody would know."""
+    found = detect({"JOB_COMPLETION_INDEX": "3", **given})
+    assert found.placement is None
+    assert [(finding.severity, finding.code, finding.names[-1]) for finding in found.findings] == [
+        ("error", "cluster.variables", lacking)
+    ]
 
 
 def test_k1_a_pod_of_an_indexed_job_is_one_of_the_nodes_its_manifest_counts():
