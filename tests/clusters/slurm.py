@@ -80,6 +80,7 @@ class Slurm:
         """Where the daemons listen: a set of ports for the hub and each node."""
         self._daemons = {}
         self._former = set()
+        self._restarted = False
 
     def up(self):
         """Starts the daemons and takes the allocation."""
@@ -187,6 +188,7 @@ class Slurm:
         elif self._daemons[node].poll() is None:
             self._daemons[node].kill()
         self._daemons[node].wait(DEADLINE)
+        self._restarted = True
         self._start_node(node)
         self._await_nodes()
 
@@ -203,9 +205,11 @@ class Slurm:
             self.cluster.run("hub", "scancel", *jobs)
         self._former.update(self._jobs("--states=all"))
         self._await_nodes()
-        if not self._holds_all():
+        # A node that was away for a moment is held as before, by a daemon that knows nothing of it.
+        if self._restarted or not self._holds_all():
             self.allocation.release()
             self.allocation = self.allocate()
+            self._restarted = False
         self._note_ports()
 
     def other_jobs(self):

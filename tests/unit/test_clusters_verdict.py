@@ -100,7 +100,7 @@ def test_a_signal_or_a_time_limit_is_the_reason_before_any_rank():
 
 def test_ranks_that_end_with_0_because_they_were_told_to_have_not_done_their_work():
     told = [*WELL[:3], of(3, told=True)]
-    assert said(told, 0) == (143, "the ranks were told to end, and not by mgelaunch: every one of them ended with 0")
+    assert said(told, 0) == (143, "the ranks were told to end, and not by mgelaunch; 4 of 4 ended with 0")
 
 
 def test_an_engine_that_had_to_be_ended_is_a_warning_when_all_ranks_ended_well():
