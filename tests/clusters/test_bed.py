@@ -147,10 +147,12 @@ def test_a_job_goes_on_when_the_controller_is_killed_and_started_again(slurm):
     assert [step.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
     slurm.kill_controller()
     assert slurm.cluster.run("hub", "scontrol", "ping").returncode != 0
-    _, errors = step.communicate("go\ngo\n", timeout=DEADLINE)
+    step.stdin.write("go\ngo\n")
+    step.stdin.flush()
+    slurm.start_controller()  # srun may wait for it before it ends
+    _, errors = step.communicate(timeout=3 * DEADLINE)
     assert step.returncode == 0, errors
-    slurm.start_controller()
-    assert slurm.state(job) == "RUNNING"
+    wait_until(lambda: slurm.state(job) == "RUNNING", "the job to be known again")
 
 
 def test_a_crashed_node_of_slurm_comes_back(slurm):
