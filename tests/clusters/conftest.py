@@ -10,8 +10,9 @@ from .driver import Driver
 from .openmpi import OpenMpi
 from .slurm import Slurm
 
-PATIENCE = 40
-"""Seconds in which all that a test has started must be gone: Slurm takes a dozen to miss a node."""
+PATIENCE = 120
+"""Seconds in which all that a test has started must be gone: Slurm takes a dozen to miss a node, and a minute on a busy
+machine until one that comes back has ended what it was not told to."""
 
 
 class Bed:
