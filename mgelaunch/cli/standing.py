@@ -10,7 +10,6 @@ from mgelaunch.environment.source import Assignment, Source
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding, either
 from mgelaunch.host.files import whole
-from mgelaunch.report.text import shown
 
 if TYPE_CHECKING:  # only where an engine has left its variables
     from mgelaunch.clusters.placement import Found, Node, Placement, Task
@@ -234,6 +233,8 @@ def described(found: "Found | None") -> str:
     if node:
         told = f" ({' '.join(node.variables)})" if node.variables else ""
         return f"machine {node.node_rank} of {node.nodes}, by {node.engine}{told}"
+    from mgelaunch.report.text import shown  # noqa: PLC0415 - a start describes nothing
+
     why = "SLURM_JOB_ID without SLURM_STEP_ID"
     return f"in Slurm's allocation {shown(found.allocation)}, and no rank of a step ({why})"
 
