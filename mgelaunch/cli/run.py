@@ -40,7 +40,8 @@ def run(
 ) -> int:
     """Resolve and check the settings, then become TARGET: same process, terminal and exit code.
 
-    With -n, start that many ranks of TARGET and watch them: one exit code, one Ctrl-C, nothing left behind.
+    With -n, start that many ranks of TARGET and watch them: one exit code, one Ctrl-C, nothing left behind. Started by
+    srun, mpirun or torchrun, become the rank that they say; with --cluster, have srun or mpirun start the ranks.
 
     Options of mgelaunch come before TARGET; everything after TARGET is passed on untouched.
 
@@ -53,6 +54,10 @@ def run(
       mgelaunch run --dry-run -p dtr train.py
 
       mgelaunch run -n 4 -p dtr --log-dir logs train.py
+
+      srun -N2 --ntasks-per-node=4 mgelaunch run -p dtr train.py
+
+      mgelaunch run --cluster mpi --hosts n1,n2 -n 4 -p dtr train.py
     """
     if module and no_python:
         raise UsageError("-m names a module of Python, and --no-python says that TARGET is none")

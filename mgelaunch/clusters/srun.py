@@ -53,8 +53,3 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def tell(identity: str, signal: str) -> tuple[str, ...]:
     """Sends a signal to every process of a step. A TERM to srun itself would kill them at once (Slurm 22.05)."""
     return ("scancel", f"--signal={signal}", identity)
-
-
-def end(identity: str) -> tuple[str, ...]:
-    """Ends a step: TERM, and KILL after Slurm's own KillWait."""
-    return ("scancel", identity)

@@ -40,7 +40,6 @@ def test_a_step_is_found_by_its_name_and_told_by_its_number():
     assert step.identity("12.batch batch\n\n") == ""
     assert step.identity("") == ""
     assert srun.tell("12.1", "TERM") == ("scancel", "--signal=TERM", "12.1")
-    assert srun.end("12.1") == ("scancel", "12.1")
 
 
 def test_mpirun_starts_the_ranks_host_by_host():
