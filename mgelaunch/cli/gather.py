@@ -185,7 +185,8 @@ class _Reader(NamedTuple):
             ]
         elif placement:
             own += told(placement, self.environ)
-        implying = (*IMPLYING, *MEETING) if planned or task else IMPLYING
+        # A driver says where its ranks meet, which it does not measure; alone, nobody meets anybody.
+        implying = (*IMPLYING, *MEETING) if planned or task or self.measure else IMPLYING
         request = self.request._replace(own=tuple(own), implying=implying)
         first = World(cwd, home, self.measure or Totals(self.host, share), ranks[0], mates)
         layers = bound_here(self.shipped.layers, request, first) if self.shipped else read_layers(request, first)

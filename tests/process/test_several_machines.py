@@ -190,6 +190,14 @@ def test_a_dry_run_outside_of_an_allocation_prints_the_batch_script(show):
     assert lines[-1].endswith(f"run {' '.join(options)} show.py")
 
 
+def test_where_a_profile_lets_ranks_meet_is_told_to_the_engine_too(show):
+    show.write(".mgelaunch/far.toml", "[launch]\ncluster = 'mpi'\nmaster-addr = 'n2'\nmaster-port = 21002\n")
+    done = show.run("run", "--dry-run", "-f", "json", "-p", "far", "--hosts", "n[1-2]", "show.py")
+    assert done.returncode == 0, done.stderr
+    said = {setting["name"]: setting["value"] for setting in json.loads(done.stdout)["settings"]}
+    assert (said["MASTER_ADDR"], said["MASTER_PORT"]) == ("n2", "21002")
+
+
 def test_an_engine_that_is_not_installed_is_said(show, tmp_path):
     done = show.run("run", "--cluster", "mpi", "-n", "2", "show.py", PATH=str(tmp_path))
     assert (done.returncode, "[cluster.command]" in done.stderr) == (125, True)
