@@ -72,6 +72,11 @@ class Decision(NamedTuple):
         return as_task(self.found.placement) if self.found else None
 
     @property
+    def project(self) -> str:
+        """The directory of the project, or the working directory where there is none."""
+        return project_root(self.cwd, home_directory()) or self.cwd
+
+    @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that forbid a start."""
         return tuple(finding for finding in self.findings if finding.severity == "error")

@@ -22,7 +22,6 @@ from mgelaunch.clusters.engine import Wanted
 from mgelaunch.clusters.hostlist import NotAList, hosts
 from mgelaunch.clusters.ports import agreed_port
 from mgelaunch.environment.layers import single
-from mgelaunch.environment.project import project_root
 from mgelaunch.environment.resolve import owned
 from mgelaunch.environment.settle import UNMEASURED
 from mgelaunch.environment.shipping import packed, to_document
@@ -33,7 +32,7 @@ from mgelaunch.launch.command import Target
 from mgelaunch.launch.engine import ByCommand, Direct, Ended, Reins, run_engine
 from mgelaunch.launch.events import Rules
 from mgelaunch.launch.plan import Process
-from mgelaunch.launch.records import Records, Subject
+from mgelaunch.launch.records import Records, Subject, runs_of
 from mgelaunch.report.text import escaped, masked_command
 
 CARRIER = "MGELAUNCH_RANK"
@@ -144,12 +143,14 @@ def drive(options: Options, target: Target, run_id: str) -> int:
 
 
 def _records(decision: Decision, engine: Engine, asked: Terms, run_id: str) -> Records:
-    folder = asked.log_dir or _runs(decision)
     subject = Subject(run_id, os.uname().nodename, masked_command(decision.plan.processes[0].argv), engine.wanted.world)
+    folder = asked.log_dir
     try:
+        folder = folder or runs_of(decision.project)
         records = Records.below(folder, subject)
     except OSError as error:
-        raise Failure(f"{folder}, where the records go, cannot be made: {error.strerror}", "log.directory") from None
+        where = folder or error.filename
+        raise Failure(f"{where}, where the records go, cannot be made: {error.strerror}", "log.directory") from None
     if asked.log_dir:
         complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
     return records
@@ -222,17 +223,6 @@ def _clean(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without what another launcher may have left: a rank would believe it."""
     stale = {*RANK_NAMES, "TORCHELASTIC_RUN_ID"}
     return {name: text for name, text in environ.items() if name not in stale}
-
-
-def _runs(decision: Decision) -> str:
-    """Where records go when nobody says; git is told to leave them alone."""
-    root = project_root(decision.cwd, os.path.expanduser("~")) or decision.cwd
-    folder = os.path.join(root, ".mgelaunch", "runs")
-    with suppress(OSError):  # the records tell, which go to the same place
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, ".gitignore"), "x", encoding="utf-8") as file:
-            file.write("*\n")
-    return folder
 
 
 def ourselves() -> tuple[str, ...]:

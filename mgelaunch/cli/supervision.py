@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mgelaunch.cli.decide import Decision, Supervision
 from mgelaunch.cli.say import coloured, complain, say
@@ -10,11 +10,9 @@ from mgelaunch.cli.standing import as_node
 from mgelaunch.errors import Failure
 from mgelaunch.finding import Finding
 from mgelaunch.launch.job import Job, Meeting, Outcome
+from mgelaunch.launch.records import Records, Subject
 from mgelaunch.launch.supervise import supervise
-from mgelaunch.report.text import escaped
-
-if TYPE_CHECKING:  # only --log-dir pays for them
-    from mgelaunch.launch.records import Records
+from mgelaunch.report.text import escaped, masked_command, shown
 
 
 class Driven(NamedTuple):
@@ -22,7 +20,7 @@ class Driven(NamedTuple):
     in colour, or not to be seen at all.
     """
 
-    records: "Records"
+    records: Records
     colour: bool
     quiet: bool
 
@@ -33,9 +31,9 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven:
     Raises:
         Failure: they could not be started.
     """
-    asked, records = supervision.terms, driven.records if driven else None
-    if asked.log_dir and not records:
-        records = _records(decision, asked.log_dir, run_id)
+    asked = supervision.terms
+    records = driven.records if driven else _records(decision, asked.log_dir, run_id)
+    if asked.log_dir and records and not driven:
         complain(f"mgelaunch: logs and records are in {escaped(records.folder)}")
     job = _job(decision, supervision, records)
     if driven:
@@ -45,7 +43,7 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven:
     try:
         outcome = supervise(job, complain)
     except Failure as failure:
-        if records and not driven:
+        if asked.log_dir and records and not driven:
             records.finished(failure.exit_code, None, failure.message, 0)
         raise
     if records and driven:
@@ -55,12 +53,12 @@ def run_ranks(decision: Decision, supervision: Supervision, run_id: str, driven:
     if outcome.cause:
         from mgelaunch.report.verdict import verdict  # noqa: PLC0415 - no rank waits for it any more
 
-        for line in verdict(outcome, records.folder if records else ""):
+        for line in verdict(outcome, records.folder if records else "", logs=bool(asked.log_dir)):
             complain(line)
     return _close(records, outcome) if records else outcome.code
 
 
-def _job(decision: Decision, supervision: Supervision, records: "Records | None") -> Job:
+def _job(decision: Decision, supervision: Supervision, records: Records | None) -> Job:
     asked, place, plan = supervision.terms, supervision.meeting, decision.plan
     elsewhere = plan.world > len(plan.processes)
     hosted = asked.rendezvous and supervision.hosts
@@ -83,17 +81,14 @@ def _job(decision: Decision, supervision: Supervision, records: "Records | None"
     )
 
 
-def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
-    import socket  # noqa: PLC0415
-
-    from mgelaunch.launch.records import Records, Subject  # noqa: PLC0415
-    from mgelaunch.report.text import masked_command, shown  # noqa: PLC0415
-
+def _records(decision: Decision, log_dir: str, run_id: str) -> Records | None:
     plan = decision.plan
     first = plan.processes[0]
     node = as_node(decision.found.placement) if decision.found else None
     place = {"first": first.rank, "local_rank": 0, "node_rank": node.node_rank if node else 0}
-    subject = Subject(run_id, socket.gethostname(), masked_command(first.argv), plan.world, **place)
+    subject = Subject(run_id, os.uname().nodename, masked_command(first.argv), plan.world, **place)
+    if not log_dir:
+        return None if decision.task else Records("", subject, logs=False, project=decision.project)
     try:
         return Records.below(log_dir, subject)
     except OSError as error:
@@ -101,14 +96,14 @@ def _records(decision: Decision, log_dir: str, run_id: str) -> "Records":
         raise Failure(message, "log.directory") from None
 
 
-def _close(records: "Records", outcome: Outcome) -> int:
+def _close(records: Records, outcome: Outcome) -> int:
     from mgelaunch.report.verdict import reason  # noqa: PLC0415
 
     cause = outcome.cause
     first = cause.rank if cause and cause.kind == "rank" else None
     records.finished(outcome.code, first, reason(outcome), outcome.state.attempt + 1)
     records.close()
-    if records.lost:
+    if records.lost and records.logging:
         message = f"the logs or records in {records.folder} are incomplete: {records.lost.strerror}"
         say([Finding("warning", "log.lost", message)])
         return outcome.code or int(outcome.hidden or outcome.lost is not None)

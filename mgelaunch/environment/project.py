@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 Shelf = Literal["path", "project", "search path", "user", "site", "shipped"]
 """The kind of place where a profile lies."""
+RECORDS = (".mgelaunch", "runs")
+"""Where jobs of a project leave their records when nobody says where."""
 
 
 def shipped_folder() -> str:
@@ -54,17 +56,27 @@ class Places(NamedTuple):
 def project_root(cwd: str, home: str) -> str | None:
     """The nearest folder from `cwd` upwards with ``.mgelaunch/``, ``pyproject.toml`` or ``.git``; None if none has.
 
-    The home directory is no project, whatever lies in it, and nothing above it is looked at.
+    The home directory is no project, whatever lies in it, and nothing above it is looked at. Nor is a folder one for
+    the records that a job has left there.
     """
     folder, end = cwd, os.path.realpath(home) if home else ""
     while os.path.realpath(folder) != end:
-        if any(os.path.exists(os.path.join(folder, sign)) for sign in (".mgelaunch", "pyproject.toml", ".git")):
+        if any(os.path.exists(os.path.join(folder, sign)) for sign in ("pyproject.toml", ".git")) or _is_ours(folder):
             return folder
         parent = os.path.dirname(folder)
         if parent == folder:
             return None
         folder = parent
     return None
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether somebody has put something into ``.mgelaunch/``, or has made it for that."""
+    ours, records = os.path.join(folder, RECORDS[0]), RECORDS[1]
+    try:
+        return os.listdir(ours) != [records]
+    except OSError:
+        return os.path.exists(ours)
 
 
 def find_env_file(cwd: str, root: str | None, home: str) -> str:

@@ -39,7 +39,7 @@ def flush(job: Job, state: State, pump: Pump, signals: Signals, selector: select
         return state.cause
     if number:
         return Cause("signal", now, exit=Exit(0, number))
-    if pump.lost and (not job.records or job.records.lost):
+    if pump.lost and (not job.logs or job.logs.lost):
         return Cause("output", now, exit=exit_of(pump.lost))
     return None
 

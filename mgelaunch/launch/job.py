@@ -35,7 +35,8 @@ class Meeting(NamedTuple):
 
 class Job(NamedTuple):
     """A job of several ranks. ``again`` makes the plan anew for an attempt and a port. ``coloured`` are those of 1 and
-    2 that take colours, None shows nothing of the ranks. ``records`` is None without a log directory.
+    2 that take colours, None shows nothing of the ranks. ``records`` is None for a rank that an engine
+    has started without us.
 
     The plan may have but some of the ranks of a larger job, with neighbouring numbers: ``first`` and those after it, of
     ``world`` (0: there are no others). ``shared``: whoever sends us a signal sends it to the ranks as well, as Slurm
@@ -54,6 +55,11 @@ class Job(NamedTuple):
     world: int = 0
     shared: bool = False
     parent: int = 0
+
+    @property
+    def logs(self) -> "Records | None":
+        """The records when they have the logs, too: what a rank says is then kept, whoever reads it."""
+        return self.records if self.records and self.records.logging else None
 
     @property
     def here(self) -> range:

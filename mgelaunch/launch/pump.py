@@ -64,12 +64,12 @@ class Pump:
         self,
         selector: selectors.BaseSelector,
         prefixes: Mapping[int, bytes],
-        records: "Records | None",
+        logs: "Records | None",
         coloured: frozenset[int] | None,
     ) -> None:
         """`coloured` are those of 1 and 2 that take colours; None: nothing is shown."""
         self._selector = selector
-        self._records = records
+        self._logs = logs
         self._descriptors: dict[Source, int] = {}
         self._paused: set[Source] = set()
         self._full: set[Stream] = set()
@@ -180,8 +180,8 @@ class Pump:
             self._close(source)
             return False
         self._tails[source].add(data)
-        if self._records:
-            self._records.log(source.rank, data)
+        if self._logs:
+            self._logs.log(source.rank, data)
         if branch := self._branches.get(source.stream):
             branch.outlet.write(branch.weaver.feed(source, data, now))
         return True

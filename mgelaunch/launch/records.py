@@ -1,7 +1,6 @@
 """What stays of a job in its directory: one log and one record for each rank, and one record of the whole."""
 
 import errno
-import json
 import os
 import signal
 import time
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from mgelaunch.environment.project import RECORDS
 from mgelaunch.launch.events import Exit
 
 VERSION = 1
@@ -31,7 +31,8 @@ class Subject(NamedTuple):
 
 
 class Records:
-    """Writes below ``folder``. A disk that is full stops no job: ``lost`` says what is missing.
+    """Writes below ``folder``. A disk that is full stops no job: ``lost`` says what is missing. Those of a `project`
+    have no folder, and cost no start anything, before the first rank has ended.
 
     ``rank-N.json`` has ``version``, ``rank``, ``local_rank``, ``node_rank``, ``host``, and of the last start
     ``attempt``, ``pid``, ``start`` and, once the rank has ended, ``end``, ``exit_code`` (null after a signal),
@@ -42,14 +43,15 @@ class Records:
     for which one was not started.
     """
 
-    def __init__(self, folder: str, subject: Subject, *, logs: bool = True) -> None:
+    def __init__(self, folder: str, subject: Subject, *, logs: bool = True, project: str = "") -> None:
         """`folder` is there already, and the ranks of other hosts may write to it, too. Without `logs` only records are
-        kept.
+        kept. In place of a folder, `project` is the directory whose default one is to be made.
         """
         self.folder = folder
         self.lost: OSError | None = None
+        self.logging = logs
         self._subject = subject
-        self._logging = logs
+        self._project = project
         self._began = time.time()
         self._ranks: dict[int, dict[str, Any]] = {}
         self._logs: dict[int, int] = {}
@@ -77,8 +79,6 @@ class Records:
 
     def log(self, rank: int, data: bytes) -> None:
         """Adds to the log of `rank`."""
-        if not self._logging:
-            return
         view = memoryview(data)
         try:
             self._log_of(rank)
@@ -89,7 +89,8 @@ class Records:
 
     def started(self, rank: int, pid: int, attempt: int) -> None:
         """A rank has been started, for the first time or again."""
-        self.log(rank, b"")
+        if self.logging:
+            self.log(rank, b"")
         subject = self._subject
         place = {"local_rank": rank - subject.first + subject.local_rank, "node_rank": subject.node_rank}
         told = {"rank": rank, **place, "host": subject.host, "pid": pid}
@@ -98,7 +99,8 @@ class Records:
         self._ranks[rank] = {"version": VERSION, **told, "attempt": attempt, "start": _shown(time.time())}
         if former:
             self._ranks[rank]["earlier"] = earlier
-        self._write(f"rank-{rank}.json", self._ranks[rank])
+        if self.folder:
+            self._write(f"rank-{rank}.json", self._ranks[rank])
 
     def ended(self, rank: int, exit_: Exit, peak: int, stopped: int = 0) -> None:
         """A rank has ended; `peak` is the largest resident set of it or of a child that it waited for, in bytes, and
@@ -140,6 +142,10 @@ class Records:
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         """The whole file or none of it: whoever reads it meanwhile sees the old one."""
+        import json  # noqa: PLC0415 - no start waits for it
+
+        if not self._has_folder():
+            return
         path = os.path.join(self.folder, name)
         try:
             with open(f"{path}.new", "w", encoding="utf-8") as file:
@@ -149,6 +155,31 @@ class Records:
             self.lost = self.lost or error
             with suppress(OSError):
                 os.unlink(f"{path}.new")
+
+    def _has_folder(self) -> bool:
+        """Makes the folder of a project when there is something to keep; a project that cannot be written to has none,
+        which is known after the first try.
+        """
+        if not self.folder and not self.lost:
+            try:
+                self.folder = _new_folder(os.path.join(runs_of(self._project), self._subject.run_id))
+            except OSError as error:
+                self.lost = error
+        return bool(self.folder)
+
+
+def runs_of(project: str) -> str:
+    """The directory, made when it is not there, below which the records of jobs go when nobody says where. git is told
+    to leave it alone, from within it; but an empty ``.mgelaunch`` that somebody made marks a project, and gets more
+    than records alone, which mark none.
+    """
+    folder = os.path.join(project, *RECORDS)
+    outer = os.path.dirname(folder)
+    place, ignored = (outer, "/runs/\n") if os.path.isdir(outer) and not os.listdir(outer) else (folder, "*\n")
+    os.makedirs(folder, exist_ok=True)
+    with suppress(FileExistsError), open(os.path.join(place, ".gitignore"), "x", encoding="utf-8") as file:
+        file.write(ignored)
+    return folder
 
 
 def _new_folder(path: str) -> str:

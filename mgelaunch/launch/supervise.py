@@ -58,9 +58,9 @@ class _Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ, self._signals)
         self._kernel = adopt()
         self._ranks = Ranks(self._selector, job.inherited)
-        direct = ranks == 1 and job.coloured is not None and job.records is None
+        direct = ranks == 1 and job.coloured is not None and job.logs is None
         starts = prefixes(job.here, job.size)
-        self._pump = None if direct else Pump(self._selector, starts, job.records, job.coloured)
+        self._pump = None if direct else Pump(self._selector, starts, job.logs, job.coloured)
         self._voice = Voice(self._pump, say)
         self._attempt: Attempt | None = None
         self._heard = 0
@@ -199,7 +199,7 @@ class _Supervisor:
 
     def _mourn(self, lost: OSError) -> None:
         """Our own output takes nothing any more: where no log has it, nobody will ever read what the ranks say."""
-        if not self._job.records or self._job.records.lost:
+        if not self._job.logs or self._job.logs.lost:
             self._do(events.Broken("output", exit_of(lost)))
         else:
             self._voice.only_logs(lost)

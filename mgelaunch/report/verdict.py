@@ -11,17 +11,20 @@ from mgelaunch.report.text import duration, escaped
 _MOST_LINES = 10
 
 
-def verdict(outcome: Outcome, folder: str = "") -> tuple[str, ...]:
-    """The lines for stderr; none when all ranks ended with 0. `folder` holds the logs, empty without any."""
+def verdict(outcome: Outcome, folder: str = "", *, logs: bool = True) -> tuple[str, ...]:
+    """The lines for stderr; none when all ranks ended with 0. `folder` holds the records, empty when nothing was kept,
+    and with `logs` what the ranks have said: records alone are worth a line only where a rank has failed.
+    """
     sentence = reason(outcome)
     if not sentence:
         return ()
     head = f"mgelaunch: error: {escaped(sentence)} [{_CODES[outcome.cause.kind]}]" if outcome.cause else ""
     lines = [line for line in (head, *_explanations(outcome)) if line]
-    logs = [f"  logs: {escaped(folder)}"] if folder else []
-    room = max(0, _MOST_LINES - len(lines) - len(logs) - 1)
+    told = folder and (logs or (outcome.cause and outcome.cause.kind == "rank"))
+    kept = [f"  {'logs' if logs else 'records'}: {escaped(folder)}"] if told else []
+    room = max(0, _MOST_LINES - len(lines) - len(kept) - 1)
     last = [f"    {escaped(line)}" for line in outcome.last.lines or outcome.keeper][-room:] if room else []
-    return (*lines, *(["  its last lines:", *last] if last else []), *logs)
+    return (*lines, *(["  its last lines:", *last] if last else []), *kept)
 
 
 _CODES = {

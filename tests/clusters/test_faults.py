@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from .cluster import wait_until
-from .driver import PATIENCE
+from .driver import OBEY, PATIENCE
 
 SHORT = ("--grace", "2s")
 
@@ -181,6 +181,20 @@ def test_a_requeued_job_tells_the_script_how_often(slurm_driver, slurm, project)
     assert slurm.await_job(job, seconds=PATIENCE) == "COMPLETED", said()
     seen = [(project / f"seen.{rank}").read_text().splitlines() for rank in range(4)]
     assert seen == [[f"{rank} -", f"{rank} 1"] for rank in range(4)], said()
+
+
+def test_slurms_time_limit_warns_every_rank_once_before_it_ends_them(slurm_driver, slurm, project):
+    """Slurm looks at its limits every 30 seconds, and knows of none below a minute: so the end is moved nearer."""
+    (project / "obey.py").write_text(OBEY)
+    script = slurm.cluster.run("hub", *slurm_driver.command, *SHORT, "--dry-run", "obey.py", cwd=project).stdout
+    job = slurm.batch(script, f"--chdir={project}", "--time=1", "--signal=USR1@55")
+    wait_until(lambda: heard(slurm_driver) == [["SIGUSR1"]] * 4, "a warning", PATIENCE)
+    assert slurm.state(job) == "RUNNING"
+    slurm.tell("scontrol", "update", f"job={job}", "EndTime=now")
+    assert slurm.await_job(job, seconds=PATIENCE) == "TIMEOUT"
+    assert heard(slurm_driver) == [["SIGUSR1", "SIGTERM"]] * 4
+    said = (project / f"slurm-{job}.out").read_text
+    wait_until(lambda: "the job was stopped by SIGTERM [job.signal]" in said(), "the verdict", PATIENCE)
 
 
 def test_a_job_goes_on_without_the_controller(slurm_driver, slurm):

@@ -1,4 +1,4 @@
-"""With --log-dir every job leaves a folder of its own: what each rank said, how it ended, and the whole in one file."""
+"""Every job leaves a folder of its own: how each rank ended and the whole in one file, with --log-dir what they said."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +139,69 @@ def test_no_secret_of_the_command_is_in_a_record(world, kept):
     command = ["true", "--lr=1", "--api-key=(secret)", "WANDB_API_KEY=(secret)", "https://me:(secret)@host/x"]
     assert kept().job()["command"] == command
     assert not [name for name, data in kept().files().items() if b"hunter2" in data]
+
+
+# -- without --log-dir ---------------------------------------------------------------------------
+
+
+def test_without_a_log_directory_the_records_go_to_the_project_and_nothing_is_said_of_them(world, kept):
+    done = world.run("run", "-n", "2", "sh", "-c", "echo $$")
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = world.project / ".mgelaunch/runs"
+    assert sorted(kept(runs).files()) == ["job.json", "rank-0.json", "rank-1.json"]
+    assert {f"[{rank}] {kept(runs).rank(rank)['pid']}" for rank in (0, 1)} == set(done.stdout.splitlines())
+    assert kept(runs).job()["exit_code"] == kept(runs).rank(0)["exit_code"] == kept(runs).rank(1)["exit_code"] == 0
+
+
+def test_a_job_that_failed_names_the_folder_of_its_records(world, kept):
+    done = world.run("run", "-n", "2", "sh", "-c", "[ $RANK = 0 ] || exit 3; exec sleep 60")
+    record = kept(".mgelaunch/runs")
+    assert done.returncode == record.job()["exit_code"] == record.rank(1)["exit_code"] == 3
+    assert (record.rank(1)["stopped_by"], record.rank(0)["stopped_by"]) == (None, "SIGTERM")
+    assert done.stderr.splitlines()[-1] == f"  records: {record.folder}"
+
+
+def test_nothing_is_written_before_the_first_rank_has_ended(world, start):
+    process = start("run", "-n", "1", "sh", "-c", "echo ready; read line", stdin=subprocess.PIPE)
+    process.stdout.readline()
+    assert not (world.project / ".mgelaunch/runs").exists()
+    process.communicate(b"go\n", timeout=DEADLINE)
+    assert (world.project / ".mgelaunch/runs").exists()
+
+
+@pytest.mark.parametrize("command", [("true",), ("false",)])
+def test_a_project_that_cannot_be_written_to_runs_its_job_without_records(world, command):
+    world.write(".mgelaunch/runs", "a file, where a folder would have to be")
+    done = world.run("run", "-n", "2", *command)
+    assert done.returncode == int(command == ("false",))
+    assert "records" not in done.stderr
+
+
+def test_a_start_that_is_refused_leaves_no_record(world):
+    done = world.run("run", "-n", "2", "no-such-command")
+    assert done.returncode == 127
+    assert not (world.project / ".mgelaunch/runs").exists()
+
+
+def test_records_below_a_directory_make_no_project_of_it(world):
+    bare = Path(world.home, "bare")
+    (bare / "sub").mkdir(parents=True)
+    world.run("run", "-n", "1", "true", cwd=bare)
+    assert (bare / ".mgelaunch/runs/.gitignore").read_text() == "*\n"
+    (bare / ".env").write_text("A=1\n")
+    done = world.run("run", "sh", "-c", "echo ${A-none}", cwd=bare / "sub")
+    assert done.stdout == "none\n"
+
+
+def test_an_empty_folder_that_marks_a_project_still_marks_it_with_records_in_it(world):
+    bare = Path(world.home, "bare")
+    (bare / ".mgelaunch").mkdir(parents=True)
+    (bare / "sub").mkdir()
+    world.run("run", "-n", "1", "true", cwd=bare / "sub")
+    assert (bare / ".mgelaunch/.gitignore").read_text() == "/runs/\n"
+    (bare / ".env").write_text("A=1\n")
+    done = world.run("run", "sh", "-c", "echo ${A-none}", cwd=bare / "sub")
+    assert done.stdout == "1\n"
 
 
 # -- what is shown -------------------------------------------------------------------------------
