@@ -1,5 +1,6 @@
 """Where this process stands: alone, a rank that an engine has started, or a node of which ``-n`` starts the ranks."""
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from mgelaunch.environment.layers import Layers, single
 from mgelaunch.environment.source import Assignment, Source
 from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding, either
-from mgelaunch.host.files import whole
+from mgelaunch.host.files import Files, whole
 
 if TYPE_CHECKING:  # only where an engine has left its variables
     from mgelaunch.clusters.placement import Found, Node, Placement, Task
@@ -41,8 +42,10 @@ def standing(options: Options, environ: Mapping[str, str], layers: Layers | None
     found = None
     if word != "none" and any(name in environ for name in _MARKS):
         from mgelaunch.clusters.detect import detect  # noqa: PLC0415
+        from mgelaunch.host.ancestors import slurm_step_above  # noqa: PLC0415
 
-        found = detect(environ, megengine_server=server)
+        above = slurm_step_above(os.getppid(), Files()) if "SLURM_STEP_ID" in environ else None
+        found = detect(environ, megengine_server=server, above=above)
     if found and word in ENGINES and as_node(found.placement):
         found = found._replace(placement=None)  # the engine numbers the machines, too
     is_early = layers is None and bool(options.profile) and not options.cluster  # a profile may name the engine

@@ -7,15 +7,18 @@ from mgelaunch.clusters.placement import Inconsistent, Task
 from mgelaunch.clusters.ports import agreed_port
 from mgelaunch.clusters.reading import Reading, part_of, within
 
-_ENGINE = "Slurm"
+ENGINE = "Slurm"
 _OWN_STEPS = 0xFFFFFFF0
 """From here on a step is Slurm's own: the batch script, the shell of salloc. It is one process, not rank 0."""
 
 _TASKS, _HOSTS, _SIZE = "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS"
 
 
-def placement(environ: Mapping[str, str]) -> Task | None:
+def placement(environ: Mapping[str, str], above: str | None = None) -> Task | None:
     """The task of a step that Slurm's variables describe; None outside a step, where some of them are set as well.
+
+    `above` is the step whose daemon is above this process (see `host.ancestors`). Another one than that of the
+    variables means that they are left over: a batch script submitted in a step has those of that step, besides its own.
 
     Raises:
         Inconsistent: the variables cannot all be true.
@@ -24,7 +27,7 @@ def placement(environ: Mapping[str, str]) -> Task | None:
     if not read.has("SLURM_STEP_ID", "SLURM_PROCID"):
         return None
     step = read.needed("SLURM_STEP_ID")
-    if step >= _OWN_STEPS:
+    if step >= _OWN_STEPS or (above and not _is_of(above, f"{step}")):
         return None
     rank, world = read.place("SLURM_PROCID", _SIZE)
     local_rank, node = read.needed("SLURM_LOCALID"), read.needed("SLURM_NODEID")
@@ -34,7 +37,7 @@ def placement(environ: Mapping[str, str]) -> Task | None:
     part_of(local_name, local_world, _SIZE, world)
     why = _why_no_address(read) if hosts > 1 else ""
     return Task(
-        engine=_ENGINE,
+        engine=ENGINE,
         rank=rank,
         world_size=world,
         local_rank=local_rank,
@@ -47,6 +50,11 @@ def placement(environ: Mapping[str, str]) -> Task | None:
         variables=read.used,
         why_no_address=why,
     )
+
+
+def _is_of(above: str, step: str) -> bool:
+    """Whether the daemon of ``42.0``, or ``42.0+1`` for a component of a heterogeneous step, is that of `step`."""
+    return above.rpartition(".")[2].partition("+")[0] == step
 
 
 def _local_world(read: Reading, node: int, hosts: int, world: int) -> tuple[str, int]:

@@ -194,6 +194,16 @@ def test_a_batch_script_is_no_rank(slurm, launcher, project, ranks):
     assert (report["RANK"], report["WORLD_SIZE"], report["host"]) == (None, None, "n1")
 
 
+def test_a_batch_script_that_a_task_has_submitted_is_no_rank_of_its_step(slurm, launcher, project, ranks):
+    """It has the variables of that step, with numbers of its own among them."""
+    (project / "inner.sh").write_text(f"#!/bin/sh\n{' '.join((*launcher, *OPTIONS, 'train.py'))}\n")
+    submit = "[ $SLURM_PROCID = 1 ] || exit 0; exec sbatch --parsable -n1 inner.sh"
+    job = slurm.srun("-N1", "-n2", "sh", "-c", submit, cwd=project).stdout.strip()
+    assert slurm.await_job(job) == "COMPLETED"
+    (report,) = ranks()
+    assert (report["RANK"], report["WORLD_SIZE"]) == (None, None)
+
+
 def test_the_shell_of_an_allocation_is_no_rank(slurm, launcher, project, ranks):
     done = slurm.run(*launcher, *OPTIONS, "train.py", cwd=project)
     assert done.returncode == 0, done.stderr

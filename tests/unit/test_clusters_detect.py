@@ -613,3 +613,38 @@ def test_a_node_within_an_allocation_of_slurm_keeps_the_allocation():
 @pytest.mark.parametrize("environ", [OPEN_MPI, HYDRA, STEP, PET, PLATFORM, INDEXED, BATCH], ids=lambda e: next(iter(e)))
 def test_a_server_of_megengine_changes_nothing_outside_torchrun(environ):
     assert detect(environ, megengine_server=True) == detect(environ)
+
+
+# -- what has outlived its step ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("above", ["42.0", "42.0+1", "43.0", None])
+def test_a_task_below_the_daemon_of_its_step_is_its_rank_and_so_is_one_of_which_nobody_can_tell(above):
+    """A component of a heterogeneous job has a number of its own."""
+    found = detect(STEP, above=above)
+    assert (found.placement.rank, found.findings) == (3, ())
+
+
+@pytest.mark.parametrize("above", ["42.batch", "42.1", "42.interactive", "43.extern"])
+def test_below_the_daemon_of_another_step_the_variables_make_no_rank(above):
+    assert detect(STEP, above=above) == Found(None, (), "42")
+
+
+def test_below_no_daemon_at_all_a_rank_of_several_is_doubted():
+    found = detect(STEP, above="")
+    assert found.placement.rank == 3
+    (doubt,) = found.findings
+    assert (doubt.severity, doubt.code, doubt.remedy) == ("warning", "cluster.stale", "--cluster none")
+    assert "rank 3 of 4 of Slurm step 42.0" in doubt.message
+    assert "SLURM_STEP_ID" in doubt.names
+
+
+def test_a_rank_that_is_alone_is_not_doubted():
+    alone = STEP | dict.fromkeys(("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"), "0")
+    alone |= {"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_TASKS_PER_NODE": "1", "SLURM_STEP_NODELIST": "n1"}
+    assert detect(alone, above="").findings == ()
+
+
+@pytest.mark.parametrize("environ", [TORCHRUN, OPEN_MPI, HYDRA])
+def test_ranks_of_other_engines_are_not_asked_for_slurms_daemon(environ):
+    assert detect(STEP | environ, above="").findings == ()
