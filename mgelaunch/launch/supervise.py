@@ -58,7 +58,7 @@ class _Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ, self._signals)
         self._kernel = adopt()
         self._ranks = Ranks(self._selector, job.inherited)
-        direct = ranks == 1 and job.coloured is not None and job.logs is None
+        direct = ranks == 1 and job.coloured is not None and not (job.logs or job.parent)
         starts = prefixes(job.here, job.size)
         self._pump = None if direct else Pump(self._selector, starts, job.logs, job.coloured)
         self._voice = Voice(self._pump, say)
