@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Decision", "Finding", "Plan", "__version__", "resolve"]
+__all__ = ["Activation", "Decision", "Finding", "NotActivated", "Plan", "__version__", "activate", "resolve"]
 
 if TYPE_CHECKING:
+    from mgelaunch.cli.activation import Activation, NotActivated, activate
     from mgelaunch.cli.api import resolve
     from mgelaunch.cli.decide import Decision
     from mgelaunch.finding import Finding
@@ -15,6 +16,9 @@ _HOMES = {
     "Finding": "mgelaunch.finding",
     "Plan": "mgelaunch.launch.plan",
     "Decision": "mgelaunch.cli.decide",
+    "Activation": "mgelaunch.cli.activation",
+    "NotActivated": "mgelaunch.cli.activation",
+    "activate": "mgelaunch.cli.activation",
     "resolve": "mgelaunch.cli.api",
 }
 

@@ -10,9 +10,9 @@ import pytest
 
 FRAMEWORKS = ("megengine", "brevitas")
 ENGINES = ("slurm", "openmpi", "torchrun")
-MEANS = ("namespaces", "nvml", "oracle", "nodes", *ENGINES)
-"""What else tests need: a mount namespace of their own, a stub of NVML under the real binding, proclimits, virtual
-nodes, and engines that start ranks on them."""
+MEANS = ("namespaces", "nvml", "oracle", "jupyter", "beside", "nodes", *ENGINES)
+"""What else tests need: a mount namespace of their own, a stub of NVML under the real binding, proclimits, a kernel of
+Jupyter and its client, mgelaunch beside the frameworks, virtual nodes, and engines that start ranks on them."""
 
 
 def pytest_addoption(parser):
@@ -47,8 +47,11 @@ def missing(name):
         return lack_of_nodes() or (name in ENGINES and lack_of_engine(name)) or ""
     if name == "nvml" and not (shutil.which("gcc") or shutil.which("cc")):
         return "no C compiler for the stub of NVML"
-    module = {"nvml": "pynvml", "oracle": "proclimits"}[name]
-    return "" if importlib.util.find_spec(module) else f"no {module}: pip install 'mgelaunch[test]'"
+    if name == "beside":
+        return "" if os.environ.get("MGELAUNCH_TEST_BESIDE") else "MGELAUNCH_TEST_BESIDE names no folder with mgelaunch"
+    modules = {"nvml": ("pynvml",), "oracle": ("proclimits",), "jupyter": ("jupyter_client", "ipykernel")}[name]
+    lacking = [module for module in modules if not importlib.util.find_spec(module)]
+    return f"no {' and no '.join(lacking)}: pip install 'mgelaunch[test]'" if lacking else ""
 
 
 NODE = ["unshare", "--net", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]

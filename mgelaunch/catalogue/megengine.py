@@ -647,6 +647,14 @@ VARIABLES: tuple[Variable, ...] = (
         trap="MegEngine's own page and one of its warnings still recommend it.",
         trap_zh="官方页面以及 MegEngine 自己的一条警告仍在推荐它。",
         instead="megengine.config.benchmark_kernel = True",
+        fix="execution-strategy",
+        readback="'_'.join(s.split('.')[-1] for s in str(megengine.functional.debug_param.get_execution_strategy()).split(' + '))",
+        spelled=(
+            ("REPRODUCIBLE", "HEURISTIC_REPRODUCIBLE"),
+            ("REPRODUCEABLE", "HEURISTIC_REPRODUCIBLE"),
+            ("HEURISTIC_REPRODUCEABLE", "HEURISTIC_REPRODUCIBLE"),
+            ("PROFILE_REPRODUCEABLE", "PROFILE_REPRODUCIBLE"),
+        ),
     ),
     Variable(
         name="MEGENGINE_CONV_EXECUTION_STRATEGY",

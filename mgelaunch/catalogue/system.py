@@ -310,6 +310,7 @@ VARIABLES: tuple[Variable, ...] = (
         ),
         trap_zh="未设置时每个进程都会占用全部核心；MKL_NUM_THREADS 优先于它；除非 MKL_DYNAMIC=FALSE，MKL 会把它限制在核心数以内。",
         readback="torch.get_num_threads()",
+        capped=True,
     ),
     Variable(
         name="MKL_NUM_THREADS",
@@ -324,6 +325,7 @@ VARIABLES: tuple[Variable, ...] = (
         trap="MKL takes a text that is no number for 1, in silence.",
         trap_zh="MKL 会把不是数字的值当成 1，且没有提示。",
         readback="torch.get_num_threads()",
+        capped=True,
     ),
     Variable(
         name="MKL_DYNAMIC",

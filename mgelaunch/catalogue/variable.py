@@ -28,9 +28,11 @@ class Variable(NamedTuple):
     ``default`` is the text that means the framework's own default; None when unset is the default or
     the default is no fixed text (``default_note`` then says what it is). ``documented`` is True for
     the variables of the two official settings pages. ``instead`` tells what to use when no installed
-    version reads the variable. ``trap`` is the misreading to know of. ``readback`` is a Python
-    expression, evaluated in the target after ``import megengine`` or ``import brevitas, torch``,
-    that shows what took effect.
+    version reads the variable, ``fix`` what ``--fix`` knows to have it heeded again. ``trap`` is the
+    misreading to know of. ``readback`` is a Python expression, evaluated in the target after ``import
+    megengine`` or ``import brevitas, torch``, that shows what took effect; ``capped`` variables are
+    numbers of which readers take no more than there are CPUs or cores, and where there is a word
+    that is ``spelled`` otherwise than it is read back (upper case, both), case does not count.
     """
 
     name: str
@@ -48,3 +50,6 @@ class Variable(NamedTuple):
     trap_zh: str = ""
     instead: str = ""
     readback: str = ""
+    fix: str = ""
+    capped: bool = False
+    spelled: tuple[tuple[str, str], ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mgelaunch.catalogue.variable import Framework, Reader, Variable
 from mgelaunch.environment.resolve import Resolution
-from mgelaunch.finding import Finding
+from mgelaunch.finding import Finding, either
 
 Versions = Callable[[Framework], str]
 """The version of a framework in the target; empty when it is unknown, which counts as the newest."""
@@ -20,7 +20,8 @@ def unread(resolution: Resolution, versions: Versions) -> Iterator[Finding]:
         if all(reasons):
             place = setting.winner.place or setting.winner.where
             code, why = next(filter(None, reasons), ("name.dead", "is heeded by no version"))
-            yield Finding("warning", code, _sentence(variable, why), (name,), f"--unset {name}", place)
+            remedy = either((f"--fix {variable.fix}" if variable.fix else "", f"--unset {name}"))
+            yield Finding("warning", code, _sentence(variable, why), (name,), remedy, place)
 
 
 def _sentence(variable: Variable, why: str) -> str:

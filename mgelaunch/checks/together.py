@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.environment.source import Source
-from mgelaunch.finding import Finding, Severity
+from mgelaunch.finding import Finding, Severity, either
 
 _DTR_SWITCHES = ("MEGENGINE_DTR_AUTO_DROP", "MEGENGINE_ENABLE_DROP", "MEGENGINE_RECORD_COMPUTING_PATH")
 _DTR_THRESHOLD = "MEGENGINE_DTR_EVICTION_THRESHOLD"
@@ -37,7 +37,8 @@ def _dtr(resolution: Resolution) -> Iterator[Finding]:
         yield _say("dtr", message, (_DTR_THRESHOLD, *off), remedy)
     elif _on(resolution, _DTR_SWITCHES[0]) and not threshold:
         message = f"{_DTR_SWITCHES[0]} evicts nothing by the environment alone without a threshold above 0"
-        yield _say("dtr", message, (_DTR_SWITCHES[0], _DTR_THRESHOLD), f"-e {_DTR_THRESHOLD}=80%")
+        remedy = either((f"-e {_DTR_THRESHOLD}=80%", "--fix dtr-allocator"))
+        yield _say("dtr", message, (_DTR_SWITCHES[0], _DTR_THRESHOLD), remedy)
     elif _on(resolution, _DTR_SWITCHES[0]) and off:
         message = f"{_DTR_SWITCHES[0]} cannot compute dropped tensors again without {', '.join(off)}"
         yield _say("dtr", message, (_DTR_SWITCHES[0], *off), " ".join(f"-e {name}=1" for name in off))

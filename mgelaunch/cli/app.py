@@ -10,7 +10,7 @@ import typer
 from mgelaunch import __version__
 from mgelaunch.errors import USAGE, UsageError
 
-_COMMANDS = ("run", "env", "explain", "check", "profiles", "vars", "rank")
+_COMMANDS = ("run", "env", "explain", "check", "profiles", "vars", "lint", "kernel", "rank")
 _SETTINGS = {
     "allow_interspersed_args": False,
     # torchrun's spelling of long options, with underscores, is as good as ours.
@@ -64,7 +64,7 @@ def invoke(argv: Sequence[str]) -> int:
     try:
         outcome = command.main(list(argv), prog_name="mgelaunch", standalone_mode=False)
     except _PARSER_ERROR as error:
-        if not argv or argv == ["profiles"]:
+        if not argv or list(argv) in (["profiles"], ["kernel"]):
             return USAGE  # the help was shown
         raise _usage(error) from None
     except typer.Abort:
@@ -123,7 +123,7 @@ _WITH_VALUE = frozenset(
         *("--threads", "--python", "--allow-unknown", "--ignore", "-f", "--format", "-n", "--nproc-per-node"),
         *("--bind-cpus", "--fix", "--facts", "--nnodes", "--node-rank", "--master-addr", "--master-port"),
         *("--rendezvous", "--join-timeout", "--max-restarts", "--grace", "--time-limit", "--log-dir", "--rank"),
-        *("--monitor-interval", "--cluster", "--hosts"),
+        *("--monitor-interval", "--cluster", "--hosts", "--prove-timeout"),
     }
 )
 

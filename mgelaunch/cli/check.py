@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,6 +13,7 @@ from mgelaunch.cli.decide import Decision, decide
 from mgelaunch.cli.options import Options, with_options
 from mgelaunch.cli.say import annotate, diagnosis, say
 from mgelaunch.cli.standing import described
+from mgelaunch.errors import UsageError
 from mgelaunch.finding import Finding
 from mgelaunch.host.recorded import to_document
 from mgelaunch.launch.command import Target
@@ -33,10 +35,19 @@ def check(
     args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...")] = None,
     module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module.")] = False,
     output: Annotated[Literal["text", "json"], typer.Option("-f", "--format", help="How to print.")] = "text",
+    prove: Annotated[bool, typer.Option("--prove", help="Import the frameworks and read the values back.")] = False,
+    prove_full: Annotated[
+        bool, typer.Option("--prove-full", help="Likewise, with an import of Brevitas and torch.")
+    ] = False,
+    prove_timeout: Annotated[
+        str | None, typer.Option("--prove-timeout", metavar="120s", help="How long an interpreter may take.")
+    ] = None,
 ) -> int:
-    """Show what this host has and everything that is to be said about the settings. Starts nothing.
+    """Show what this host has and everything that is to be said about the settings.
 
-    The exit code is 0 when run would start (warnings included), 3 when a setting is wrong, 4 when a check fails.
+    Nothing is started, but with --prove the interpreter of the script, which imports what the settings are for.
+
+    The exit code is 0 when run would start (even with warnings), 3 for a wrong setting, 4 for a failed check or proof.
 
     Examples:
 
@@ -45,28 +56,65 @@ def check(
       mgelaunch check -p dtr -n 4 --device gpu train.py
 
       mgelaunch check -f json > facts.json      # elsewhere: mgelaunch check --facts facts.json
+
+      mgelaunch check --prove -p dtr
     """
     wanted = Target(target, tuple(args or ()), module) if target else None
-    decision = decide(options, wanted, thorough=True)
+    limit = _deadline(options, prove_timeout, asked=prove or prove_full)
+    decision = decide(options, wanted, run_id=f"proof-{os.getpid()}" if limit else "", thorough=True)
     findings = [_of_host(finding) for finding in decision.findings]
+    _tell(findings, output)
+    if output == "text":
+        print("\n".join(_report(decision, options, findings)), flush=True)
+    if not limit:
+        proven = None
+    else:
+        from mgelaunch.cli.prove import prove as carry_out  # noqa: PLC0415 - only a proof pays
+
+        proven = carry_out(decision, options, limit, full=prove_full)
+        _tell(proven.findings, output)
+        findings += proven.findings
+        if output == "text":
+            print("\n".join(["", *proven.lines]))
+    if output == "json":
+        host = to_document(decision.facts) if decision.facts else None
+        document = {"version": 1, "host": host, "findings": [finding_document(finding) for finding in findings]}
+        print(json.dumps(document | ({"proof": proven.document} if proven else {}), indent=2))
+    return diagnosis([*decision.findings, *(proven.findings if proven else ())])
+
+
+def _deadline(options: Options, text: str | None, *, asked: bool) -> float:
+    """How many seconds a proof may take; 0 when none is asked for.
+
+    Raises:
+        UsageError: it cannot be made with these options.
+    """
+    if not asked:
+        if text:
+            raise UsageError("--prove-timeout belongs to --prove")
+        return 0.0
+    if options.facts:
+        raise UsageError("--prove starts the interpreter of this host, and --facts is about another one")
+    from mgelaunch.cli.prove import deadline  # noqa: PLC0415 - only a proof pays
+
+    return deadline(text or "120s")
+
+
+def _tell(findings: Sequence[Finding], output: str) -> None:
+    """Findings on stderr, unless the report on stdout shows them in the same place."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(findings)
     elif output == "json" or not _same_file(sys.stdout.fileno(), sys.stderr.fileno()):
         say([finding for finding in findings if finding.severity != "info"])
-    if output == "json":
-        host = to_document(decision.facts) if decision.facts else None
-        document = {"version": 1, "host": host, "findings": [finding_document(finding) for finding in findings]}
-        print(json.dumps(document, indent=2))
-    else:
-        places = [path for rank in decision.ranks for path in cache_directories(rank, defaults=False)]
-        ranks = len(decision.ranks) if decision.plan.supervised else 0
-        if options.facts:
-            print(f"The host is the one of {shown(options.facts)}; the target is of this one.")
-        cluster = described(decision.found)
-        parts = (_settings(decision), _target(decision), decision.facts, findings, places)
-        lines = checkup(*parts, ranks=ranks, cluster=cluster)
-        print("\n".join(lines))
-    return diagnosis(decision.findings)
+
+
+def _report(decision: Decision, options: Options, findings: Sequence[Finding]) -> Iterable[str]:
+    if options.facts:
+        yield f"The host is the one of {shown(options.facts)}; the target is of this one."
+    places = [path for rank in decision.ranks for path in cache_directories(rank, defaults=False)]
+    ranks = len(decision.ranks) if decision.plan.supervised else 0
+    parts = (_settings(decision), _target(decision), decision.facts, findings, places)
+    yield from checkup(*parts, ranks=ranks, cluster=described(decision.found))
 
 
 def _of_host(finding: Finding) -> Finding:

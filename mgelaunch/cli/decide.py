@@ -23,8 +23,8 @@ from mgelaunch.host.cpus import share
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.files import Files
 from mgelaunch.host.measure import Host
-from mgelaunch.launch.command import Target, find_command
-from mgelaunch.launch.fixes import FIXES, apply
+from mgelaunch.launch.command import Command, Target, find_command
+from mgelaunch.launch.fixes import FIXES, IN_PROCESS, apply
 from mgelaunch.launch.plan import Plan, plan
 from mgelaunch.target.interpreter import Interpreter, Surroundings, choose
 
@@ -91,20 +91,23 @@ def decide(
     thorough: bool = False,
     measure: Measure | None = None,
     shipped: "Shipped | None" = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Decision:
     """Resolves `options` in the surroundings of this process and plans the start of `target`.
 
     `run_id` is what ``{run_id}`` becomes; empty leaves the placeholder, because it is chosen at a start.
     `alone`: one process, however many ranks a profile asks for. `thorough` measures all of the host, not only what
-    the settings ask for. `measure` takes the place of this host; `shipped` is what another one has read.
+    the settings ask for. `measure` takes the place of this host, `environ` that of our own environment; `shipped` is
+    what another host has read.
 
     Raises:
         UsageError: the options contradict each other or cannot be understood.
     """
-    environ, cwd, home = inherited_environment(), working_directory(), home_directory()
+    environ = inherited_environment() if environ is None else environ
+    cwd, home = working_directory(), home_directory()
     host = Host(Files(), environ, recorded_facts(options.facts, cwd) if options.facts else None)
-    fixes = _fixes(options)
     job = gather(options, environ, cwd, run_id, host, lone=alone, measure=measure, shipped=shipped)
+    fixes, undone = _fixes(options, job.layers, environment_only=alone and target is None)
     asked = _terms(options, job, cwd, alone=alone, driven=shipped is not None)
     interpreter = _interpreter(options, environ, cwd, home, job.layers)
     if asked or job.task:
@@ -121,11 +124,11 @@ def decide(
 
     ranks = resolved(job.worlds)
     path = _search_path(ranks[0], environ)
-    command = find_command(target, interpreter, cwd, path) if target else None
+    command = _command(target, interpreter, cwd, path, options, job.layers, fixes) if target else None
     cpus, unbound = _bindings(options, job, host)
     findings = [finding for rank in ranks for finding in rank.findings]
     findings += [*job.findings, *(command.findings if command else ()), *unbound]
-    findings += unready(options, job.layers, job.found)
+    findings += [*unready(options, job.layers, job.found), *undone]
     place, problems = _place(ranks[0], job, asked, interpreter, home, recorded=bool(options.facts))
     findings += problems
     facts = None
@@ -199,10 +202,35 @@ def _search_path(resolution: Resolution, environ: Mapping[str, str]) -> str:
     return path or os.defpath
 
 
-def _fixes(options: Options) -> frozenset[str]:
-    if unknown := sorted(set(options.fix or ()) - set(FIXES)):
+def _fixes(options: Options, layers: Layers, *, environment_only: bool) -> tuple[frozenset[str], Iterable[Finding]]:
+    """What is to be repaired, and what cannot be: an `environment_only` does nothing in the process of a script."""
+    asked = frozenset({*(options.fix or ()), *listed(layers, "fix")})
+    if unknown := sorted(asked - set(FIXES)):
         raise UsageError(f"--fix knows {', '.join(FIXES)}, not {', '.join(unknown)}")
-    return frozenset(options.fix or ())
+    undone = [*(["--guard"] if options.guard else []), *(f"--fix {name}" for name in sorted(asked & IN_PROCESS))]
+    if not environment_only or not undone:
+        return asked, ()
+    message = f"{' and '.join(undone)} can do nothing here: no environment does it, only a start by mgelaunch run"
+    return asked - IN_PROCESS, [Finding("warning", "guard.command", message)]
+
+
+def _command(
+    target: Target,
+    interpreter: Interpreter,
+    cwd: str,
+    path: str,
+    options: Options,
+    layers: Layers,
+    fixes: frozenset[str],
+) -> Command:
+    """What runs `target`, with the bootstrap where something is to be done inside its process."""
+    command = find_command(target, interpreter, cwd, path)
+    guard = options.guard or single(layers, "guard") == "True"
+    if not (guard or fixes & IN_PROCESS):
+        return command
+    from mgelaunch.launch.bootstrapped import bootstrapped  # noqa: PLC0415 - few starts ask for it
+
+    return bootstrapped(command, guard=guard, fixes=fixes & IN_PROCESS)
 
 
 def _bindings(options: Options, job: Job, host: Host) -> tuple[Sequence[tuple[int, ...]], Iterable[Finding]]:

@@ -215,7 +215,7 @@ def _environment(engine: Engine, decision: Decision, options: Options, folder: s
 def _travelling(options: Options, decision: Decision) -> Options:
     """The options that a rank has to know; what layers say of them has been read already."""
     kept = ("allow_unknown", "strict", "ignore", "no_check", "rendezvous", "join_timeout", "grace", "bind_cpus", "fix")
-    said = {name: getattr(options, name) for name in (*kept, "keep_shell")}
+    said = {name: getattr(options, name) for name in (*kept, "guard", "keep_shell")}
     return Options(**said, python=decision.interpreter.path or options.python)
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from mgelaunch.catalogue.variable import Framework
@@ -15,13 +16,14 @@ from mgelaunch.checks.host_memory import HOST_MEMORY
 from mgelaunch.checks.kernel_limits import KERNEL_LIMITS
 from mgelaunch.checks.processors import PROCESSORS
 from mgelaunch.checks.readers import unread
+from mgelaunch.checks.repairs import REPAIRS
 from mgelaunch.checks.shared_memory import SHARED_MEMORY
 from mgelaunch.checks.situation import Check, Situation
 from mgelaunch.checks.together import together
 from mgelaunch.cli.job import Job
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.errors import UsageError
-from mgelaunch.finding import Finding
+from mgelaunch.finding import Finding, alternatives
 from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.measure import Host
 from mgelaunch.host.placement import place
@@ -37,6 +39,7 @@ _CHECKS: tuple[Check, ...] = (
     *CACHES,
     *KERNEL_LIMITS,
     *BUILDS,
+    *REPAIRS,
 )
 
 
@@ -110,11 +113,12 @@ def _findings(situation: Situation, checks: Sequence[Check]) -> Iterator[Finding
     def version(framework: Framework) -> str:
         return situation.installed(frozenset({"megengine", "brevitas", "torch"})).get(framework, "")
 
-    for resolution in situation.ranks:
-        yield from unread(resolution, version)
-        yield from together(resolution)
-    for check in checks:
-        yield from check(situation)
+    done = {f"--fix {name}" for name in situation.fixes}
+    told = [unread(resolution, version) for resolution in situation.ranks]
+    told += [together(resolution) for resolution in situation.ranks]
+    for finding in chain.from_iterable((*told, *(check(situation) for check in checks))):
+        if done.isdisjoint(alternatives(finding.remedy)):
+            yield finding
 
 
 def recorded_facts(path: str, cwd: str) -> HostFacts:

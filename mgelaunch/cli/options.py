@@ -162,8 +162,16 @@ class Options(NamedTuple):
     ] = None
     fix: Annotated[
         list[str] | None,
-        typer.Option("--fix", metavar="NAME", help="Work around a fault: cgroup2-dataloader.", rich_help_panel=_TARGET),
+        typer.Option(
+            "--fix",
+            metavar="NAME",
+            help="Repair cgroup2-dataloader, execution-strategy or dtr-allocator of MegEngine.",
+            rich_help_panel=_TARGET,
+        ),
     ] = None
+    guard: Annotated[
+        bool, typer.Option("--guard", help="Tell each variable that the script sets too late.", rich_help_panel=_TARGET)
+    ] = False
     facts: Annotated[
         str | None,
         typer.Option(

@@ -154,6 +154,8 @@ LAUNCH: Mapping[str, Shape] = {
     "ignore": _names('["shm.size"]'),
     "allow-unknown": _names('["MGE_OURS"]'),
     "strict": _FLAG,
+    "guard": _FLAG,
+    "fix": _names('["execution-strategy"]'),
 }
 """The keys of ``[launch]``, named as the flags. Durations are read to seconds, lists to tuples."""
 

@@ -1,4 +1,4 @@
-"""Work-arounds for faults of a framework that the environment alone can repair. All are off unless asked for."""
+"""Work-arounds for faults of a framework. All are off unless asked for."""
 
 import os
 
@@ -8,8 +8,12 @@ from mgelaunch.environment.source import Assignment, Source
 
 FIXES = {
     "cgroup2-dataloader": "MegEngine's DataLoader workers start on hosts without cgroup v1",
+    "execution-strategy": "MEGENGINE_EXECUTION_STRATEGY is heeded, as it was before MegEngine 1.10",
+    "dtr-allocator": "DTR by variables makes room when an allocation fails, as megengine.dtr.enable() does",
 }
 """What can be asked for by ``--fix``, and what it makes true."""
+IN_PROCESS = frozenset({"execution-strategy", "dtr-allocator"})
+"""Those that are done in the script's process (target/importlib_bootstrap.py); the environment is enough for others."""
 
 
 def apply(fixes: frozenset[str], resolution: Resolution, path: str) -> Resolution:

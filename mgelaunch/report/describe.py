@@ -18,6 +18,7 @@ _LABELS = {
     "by": ("by", "读取者"),
     "trap": ("trap", "注意"),
     "instead": ("instead", "替代"),
+    "fix": ("repair", "修复"),
     "fact": ("source", "依据"),
 }
 
@@ -35,6 +36,7 @@ def describe(variable: Variable, tongue: Tongue) -> str:
         ("by", ", ".join(map(_reader, variable.readers)) or ("nobody", "无")[second]),
         ("trap", variable.trap_zh if second else variable.trap),
         ("instead", variable.instead),
+        ("fix", f"--fix {variable.fix}" if variable.fix else ""),
         ("fact", variable.source),
     ]
     labels = {key: _LABELS[key][second] for key, _ in rows}
@@ -70,6 +72,7 @@ def entry(variable: Variable) -> dict[str, Any]:
         "meaning_zh": variable.zh,
         "trap": variable.trap or None,
         "instead": variable.instead or None,
+        "fix": variable.fix or None,
         "readback": variable.readback or None,
         "source": variable.source,
     }

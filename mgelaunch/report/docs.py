@@ -111,6 +111,7 @@ _LABELS: dict[str, tuple[str, str]] = {
     "nobody": ("by no version", "没有版本读取"),
     "trap": ("Beware", "注意"),
     "instead": ("Instead", "替代"),
+    "fix": ("Repair", "修复"),
     "readback": ("Read back", "读回"),
     "source": ("Source", "依据"),
     "official": ("on the official settings page", "见于官方环境变量页面"),
@@ -138,6 +139,7 @@ def _entry(variable: Variable, column: int) -> str:
         ("read", _read(variable, column)),
         ("trap", (variable.trap, variable.trap_zh)[column]),
         ("instead", f"`{variable.instead}`" if variable.instead else ""),
+        ("fix", f"`mgelaunch run --fix {variable.fix}`" if variable.fix else ""),
         ("readback", f"`{variable.readback}`" if variable.readback else ""),
         ("source", variable.source),
     ]

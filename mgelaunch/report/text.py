@@ -8,9 +8,9 @@ from mgelaunch.catalogue.names import is_secret
 from mgelaunch.finding import Finding
 
 MASK = "(secret)"
-# A password behind a name, or a token in place of the name.
+# A password behind a name, or a token in place of the name. A scheme of any length would cost seconds on a long text.
 _PASSWORD = re.compile(
-    r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:]*:)(?![0-9]+/)(?:(?!://).)+(?=@)|(?P<scheme>https?://)[^/\s@]+(?=@)"
+    r"(?P<head>[A-Za-z][A-Za-z0-9+.-]{,20}://[^/@\s:]*:)(?![0-9]+/)(?:(?!://).)+(?=@)|(?P<scheme>https?://)[^/\s@]+(?=@)"
 )
 
 

@@ -26,6 +26,7 @@ BATCHES = {
         "MEGENGINE_DISABLE_MEMORY_FORWARDING": "enabled",
         "MEGENGINE_USE_SYMBOLIC_SHAPE": "1",
         "MGE_USE_TYPEOBJ_AS_DTYPE": "yes",
+        "MEGENGINE_EXECUTION_STRATEGY": "HEURISTIC",
         "MGE_FASTRUN_CACHE_TYPE": "memory",
         "MGE_HOME": "~/of megengine",
         "PYTHONUNBUFFERED": "true",
@@ -65,7 +66,8 @@ BATCHES = {
     },
 }
 """What a user writes. Each variable with a read-back occurs, with a value that is not its default (but for
-BREVITAS_NATIVE_STE_BACKEND, which only a compiled extension turns on)."""
+BREVITAS_NATIVE_STE_BACKEND, which only a compiled extension turns on, and MEGENGINE_EXECUTION_STRATEGY, which MegEngine
+does not read any more)."""
 
 SCRIPT = """
 import base64, json, os, sys

@@ -310,6 +310,8 @@ LAUNCH_CASES = {
     "ignore": ({"['shm.size']": ("shm.size",)}, ["'shm.size'"]),
     "allow-unknown": ({"['MGE_OURS']": ("MGE_OURS",)}, ["true"]),
     "strict": ({"true": True}, ["'yes'"]),
+    "guard": ({"true": True, "false": False}, ["1", "'yes'"]),
+    "fix": ({"['dtr-allocator']": ("dtr-allocator",), "[]": ()}, ["'dtr-allocator'", "[1]", "true"]),
 }
 
 
