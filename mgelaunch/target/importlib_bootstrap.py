@@ -109,9 +109,11 @@ class Stack:
     def _whose(self, frame: "FrameType") -> str:
         """Whose code `frame` is in: of an installed ``package``, of ``python`` or this file, or the ``user``'s."""
         path = frame.f_code.co_filename
+        if path == __file__:  # first: it may be installed itself
+            return "python"
         if "/site-packages/" in path or "/dist-packages/" in path:
             return "package"
-        return "python" if path.startswith(("<frozen ", self._library)) or path == __file__ else "user"
+        return "python" if path.startswith(("<frozen ", self._library)) else "user"
 
 
 # -- modules, when they have been imported ---------------------------------------------------------------------------
@@ -224,7 +226,8 @@ class Guard:
             why = "after the start of this process, the only time that it is read"
         else:
             places = (f"{module} ({self._read[module][0] or 'at its start'})" for module in modules)
-            why = f"after the import of {' and '.join(places)}, which has read it"
+            have = "has" if len(modules) == 1 else "have"
+            why = f"after the import of {' and '.join(places)}, which {have} read it"
         on = f" on {' and '.join(modules)}" if modules else ""
         lock = ", but for its lock file at exit" if name in AT_EXIT.split() else ""
         return f"{name} is {verb} {why}: no effect{on} in this process{lock}; try {remedy}"

@@ -2,11 +2,16 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import mgelaunch.target
+
+BOOTSTRAP = Path(mgelaunch.target.__file__).with_name("importlib_bootstrap.py")
 LINE = re.compile(
     r"^mgelaunch: warning: (?P<place>.*?): (?P<name>[A-Z_]+) is (?P<verb>set|removed) (?P<rest>.*) \[guard\.late\]$"
 )
@@ -43,6 +48,21 @@ def test_a_change_after_the_import_that_has_read_it_is_told_with_both_lines(guar
     assert line == (
         "mgelaunch: warning: train.py:3: BREVITAS_JIT is set after the import of brevitas (train.py:2), which has read it: "
         "no effect on brevitas in this process; try -e BREVITAS_JIT=VALUE [guard.late]"
+    )
+
+
+def test_an_installed_bootstrap_tells_the_same_lines(world):
+    """Its own file is then below site-packages, where all others are those of packages."""
+    installed = world.project / "lib/site-packages/mgelaunch/target" / BOOTSTRAP.name
+    installed.parent.mkdir(parents=True)
+    shutil.copy(BOOTSTRAP, installed)
+    world.write("brevitas.py", FRAMEWORK)
+    world.write("train.py", "import os\nimport brevitas\nbrevitas.configure()\nos.environ['BREVITAS_JIT'] = '1'\n")
+    command = [sys.executable, str(installed), "guard", "train.py"]
+    done = subprocess.run(command, cwd=world.project, capture_output=True, text=True, timeout=30, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "mgelaunch: warning: train.py:4: BREVITAS_JIT is set after the import of brevitas (train.py:2)"
     )
 
 
@@ -185,7 +205,7 @@ def test_all_modules_that_have_read_it_are_named_and_no_others(guarded, world):
         told=[("train.py:2", "OMP_NUM_THREADS", "set"), ("train.py:4", "OMP_NUM_THREADS", "set")],
     )
     assert "after the import of numpy (train.py:1), which has read it: no effect on numpy in" in lines[0]
-    assert "after the import of numpy (train.py:1) and torch (train.py:3), which" in lines[1]
+    assert "after the import of numpy (train.py:1) and torch (train.py:3), which have read it" in lines[1]
 
 
 # -- where it does it ------------------------------------------------------------------------------
