@@ -16,11 +16,9 @@ from mgelaunch.cli.judge import judge
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.say import say_at_start
 from mgelaunch.cli.surroundings import inherited_environment
-from mgelaunch.environment.layers import listed, single
 from mgelaunch.environment.source import INHERITED, Source
 from mgelaunch.errors import Failure
 from mgelaunch.finding import Finding
-from mgelaunch.launch.fixes import IN_PROCESS
 from mgelaunch.launch.plan import complete_environment
 from mgelaunch.report.text import line, shown
 
@@ -199,14 +197,9 @@ def _judged(changes: Mapping[str, str | None]) -> list[str]:
 
 def _left_out(decision: Decision) -> Iterable[Finding]:
     """What a profile asks of a start that is more than a variable."""
-    layers = decision.resolution.layers
-    asked = ["bind-cpus"] if decision.plan.processes[0].cpus else []
-    asked += ["guard"] if single(layers, "guard") == "True" else []
-    asked += [f"fix {name}" for name in dict.fromkeys(listed(layers, "fix")) if name in IN_PROCESS]
-    if asked:
+    if decision.plan.processes[0].cpus:
         rest = "activate() changes variables only, mgelaunch run does the rest"
-        message = f"left out of [launch]: {', '.join(asked)}; {rest}"
-        yield Finding("warning", "activate.launch", message)
+        yield Finding("warning", "activate.launch", f"left out of [launch]: bind-cpus; {rest}")
 
 
 @cache

@@ -24,7 +24,7 @@ from mgelaunch.host.facts import HostFacts
 from mgelaunch.host.files import Files
 from mgelaunch.host.measure import Host
 from mgelaunch.launch.command import Command, Target, find_command
-from mgelaunch.launch.fixes import FIXES, IN_PROCESS, apply
+from mgelaunch.launch.fixes import IN_PROCESS, apply
 from mgelaunch.launch.plan import Plan, plan
 from mgelaunch.target.interpreter import Interpreter, Surroundings, choose
 
@@ -51,7 +51,7 @@ class Decision(NamedTuple):
 
     ``ranks`` has the resolution of each process of the plan, ``resolution`` is the first; ``facts`` is what was
     measured of the host, None with ``--no-check``. ``supervision`` is there where ranks are planned, ``found``
-    where an engine has left its variables.
+    where an engine has left its variables. ``fixes`` are in force: asked for, and within reach.
     """
 
     environ: Mapping[str, str]
@@ -65,6 +65,7 @@ class Decision(NamedTuple):
     facts: HostFacts | None = None
     supervision: Supervision | None = None
     found: "Found | None" = None
+    fixes: frozenset[str] = frozenset()
 
     @property
     def task(self) -> "Task | None":
@@ -125,6 +126,8 @@ def decide(
     ranks = resolved(job.worlds)
     path = _search_path(ranks[0], environ)
     command = _command(target, interpreter, cwd, path, options, job.layers, fixes) if target else None
+    if command and any(finding.code == "guard.command" for finding in command.findings):
+        fixes -= IN_PROCESS  # there is no process of a script in which to act
     cpus, unbound = _bindings(options, job, host)
     findings = [finding for rank in ranks for finding in rank.findings]
     findings += [*job.findings, *(command.findings if command else ()), *unbound]
@@ -151,7 +154,8 @@ def decide(
 
     supervision = Supervision(asked, place, again, job.hosts) if asked else None
     return Decision(
-        environ, cwd, target, interpreter, ranks[0], planned(ranks), judged, ranks, facts, supervision, job.found
+        *(environ, cwd, target, interpreter, ranks[0], planned(ranks), judged, ranks, facts, supervision, job.found),
+        fixes=fixes,
     )
 
 
@@ -205,9 +209,13 @@ def _search_path(resolution: Resolution, environ: Mapping[str, str]) -> str:
 def _fixes(options: Options, layers: Layers, *, environment_only: bool) -> tuple[frozenset[str], Iterable[Finding]]:
     """What is to be repaired, and what cannot be: an `environment_only` does nothing in the process of a script."""
     asked = frozenset({*(options.fix or ()), *listed(layers, "fix")})
-    if unknown := sorted(asked - set(FIXES)):
-        raise UsageError(f"--fix knows {', '.join(FIXES)}, not {', '.join(unknown)}")
-    undone = [*(["--guard"] if options.guard else []), *(f"--fix {name}" for name in sorted(asked & IN_PROCESS))]
+    if options.fix:
+        from mgelaunch.environment.profile_values import FIXES  # noqa: PLC0415 - few starts ask for one
+
+        if unknown := sorted(set(options.fix) - set(FIXES)):
+            raise UsageError(f"--fix knows {', '.join(FIXES)}, not {', '.join(unknown)}")
+    guard = options.guard or single(layers, "guard") == "True"
+    undone = [*(["--guard"] if guard else []), *(f"--fix {name}" for name in sorted(asked & IN_PROCESS))]
     if not environment_only or not undone:
         return asked, ()
     message = f"{' and '.join(undone)} can do nothing here: no environment does it, only a start by mgelaunch run"

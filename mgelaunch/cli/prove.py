@@ -10,7 +10,6 @@ from mgelaunch.cli.decide import Decision
 from mgelaunch.cli.judge import is_setting, judge
 from mgelaunch.cli.options import Options
 from mgelaunch.cli.say import complain
-from mgelaunch.environment.layers import listed
 from mgelaunch.environment.profile_values import seconds
 from mgelaunch.environment.resolve import Resolution
 from mgelaunch.errors import UsageError
@@ -64,17 +63,18 @@ def prove(decision: Decision, options: Options, limit: float, *, full: bool) -> 
     if _is_refused(decision):
         return _nothing(_REFUSED, Finding("info", "prove.refused", f"nothing is proved, because {_REFUSED}"))
     layers, settings = decision.resolution.layers, asked(decision.resolution)
-    applied = frozenset((*(options.fix or ()), *listed(layers, "fix")))
     environment = complete_environment(decision.environ, decision.plan.processes[0].environment)
     try:
-        told = _inquire(questions(settings, full=full), _start(decision, applied & IN_PROCESS), environment, limit)
+        told = _inquire(
+            questions(settings, full=full), _start(decision, decision.fixes & IN_PROCESS), environment, limit
+        )
     except OSError as error:
         return _nothing("it could not be", _unstarted(decision.interpreter.path, error))
     told = _without_secrets(told, _secrets(environment, decision.resolution))
     missing = {name: f"{why} in {decision.interpreter.path}" for name, why in told.missing.items()}
     proofs = judged(settings, told.reads, missing, _cpus(decision))
     found = map(_accused, told.faults)
-    findings = judge([*found, *differing(proofs, applied)], options, layers)
+    findings = judge([*found, *differing(proofs, decision.fixes)], options, layers)
     return Proven(_lines(decision, proofs, told, findings), proof_document(proofs), findings)
 
 

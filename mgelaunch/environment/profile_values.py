@@ -3,7 +3,7 @@ whose reason follows the name of the key and never repeats the value.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple
 
 from mgelaunch.catalogue.kinds import Rejected, Value
@@ -97,13 +97,15 @@ def _text(example: str, *, place: Place = "") -> Shape:
     return Shape("is a text in quotes", example, read, place)
 
 
-def _names(example: str) -> Shape:
+def _names(example: str, known: Collection[str] = (), phrase: str = "is a list of texts") -> Shape:
+    """A list of any texts, or of `known` ones."""
+
     def read(value: object) -> tuple[str, ...] | None:
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             return None
-        return tuple(value)
+        return None if known and not set(value) <= set(known) else tuple(value)
 
-    return Shape("is a list of texts", example, read)
+    return Shape(phrase, example, read)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -123,6 +125,9 @@ BINDINGS = ("none", "cores")
 
 ENGINES = ("none", "slurm", "mpi")
 """Which engine starts the ranks; "none" asks no engine what this process is, either."""
+
+FIXES = ("cgroup2-dataloader", "execution-strategy", "dtr-allocator")
+"""What can be repaired that a framework does wrongly, or does not do: see docs/guard.md."""
 
 _FLAG = Shape("is true or false", "true", lambda value: value if isinstance(value, bool) else None)
 _DURATION = Shape(
@@ -155,7 +160,7 @@ LAUNCH: Mapping[str, Shape] = {
     "allow-unknown": _names('["MGE_OURS"]'),
     "strict": _FLAG,
     "guard": _FLAG,
-    "fix": _names('["execution-strategy"]'),
+    "fix": _names('["execution-strategy"]', FIXES, f"is a list of {', '.join(FIXES)}"),
 }
 """The keys of ``[launch]``, named as the flags. Durations are read to seconds, lists to tuples."""
 

@@ -6,12 +6,6 @@ import mgelaunch.target
 from mgelaunch.environment.resolve import Resolution, Setting
 from mgelaunch.environment.source import Assignment, Source
 
-FIXES = {
-    "cgroup2-dataloader": "MegEngine's DataLoader workers start on hosts without cgroup v1",
-    "execution-strategy": "MEGENGINE_EXECUTION_STRATEGY is heeded, as it was before MegEngine 1.10",
-    "dtr-allocator": "DTR by variables makes room when an allocation fails, as megengine.dtr.enable() does",
-}
-"""What can be asked for by ``--fix``, and what it makes true."""
 IN_PROCESS = frozenset({"execution-strategy", "dtr-allocator"})
 """Those that are done in the script's process (target/importlib_bootstrap.py); the environment is enough for others."""
 

@@ -12,6 +12,9 @@ from mgelaunch.lint.packages import CARDS
 
 _BY_PROFILES = frozenset({Source.SOFT, Source.PROFILE})
 
+_DIGITS = 20
+"""A text with more digits is no card, and Python refuses to convert thousands of them."""
+
 
 def fights(replacement: Replacement, profiles: Resolution) -> Finding | None:
     """The finding when a call overrules what the profiles say; a value that is not known may be the same."""
@@ -65,7 +68,7 @@ def _beyond(replacement: Replacement, setting: Setting) -> Finding | None:
         replacement.value or "",
         [card for card in (setting.text or "").split(",") if card not in {"", "-1"}],
     )
-    if not number.isdecimal() or int(number) < len(cards):
+    if not number.isdecimal() or len(number) > _DIGITS or int(number) < len(cards):
         return None
     message = f"{replacement.text} chooses card {number}, and {setting.winner.where} shows {len(cards)} (from 0 on)"
     return Finding("warning", "lint.conflict", message, (CARDS,), "", replacement.place)

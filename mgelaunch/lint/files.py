@@ -1,7 +1,8 @@
 """Which files are to be looked at, and as what."""
 
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from mgelaunch.errors import UsageError
@@ -54,30 +55,47 @@ def sort_of(path: str, *, named: bool) -> Sort | None:
     return "env" if is_env else None
 
 
-def collect(paths: Sequence[str], cwd: str) -> list[Found]:
+class Collection(NamedTuple):
+    """The files to look at, and why some folders (``filename``) could not be listed."""
+
+    files: tuple[Found, ...]
+    unlisted: tuple[OSError, ...]
+
+
+def collect(paths: Sequence[str], cwd: str) -> Collection:
     """All files that `paths` (files and folders) stand for, each once, sorted within each folder.
 
     Raises:
-        UsageError: some of the paths stand for nothing.
+        UsageError: some of the paths stand for nothing that can be looked at.
     """
+    _all_there(paths, cwd)
     found: dict[str, Found] = {}
-    missing = [path for path in paths if not os.path.lexists(os.path.join(cwd, path))]
-    if missing:
-        raise UsageError(f"there is no file or folder {', '.join(missing)}")
+    unlisted: list[OSError] = []
     for path in paths:
         full = os.path.normpath(os.path.join(cwd, path))
         if os.path.isdir(full):
-            for file in _below(full):
+            for file in _below(full, unlisted.append):
                 found.setdefault(file.path, file)
         elif sort := sort_of(full, named=True):
             found[full] = Found(full, sort, named=True)
         else:
             raise UsageError(f"{path} is no .py, .toml or .env file")
-    return list(found.values())
+    return Collection(tuple(found.values()), tuple(unlisted))
 
 
-def _below(folder: str) -> Iterator[Found]:
-    for current, folders, names in os.walk(folder):
+def _all_there(paths: Sequence[str], cwd: str) -> None:
+    """Raises UsageError unless each path is a file or a folder, or a link to one."""
+    full = {path: os.path.join(cwd, path) for path in paths}
+    if missing := [path for path in full if not os.path.exists(full[path])]:
+        raise UsageError(f"there is no file or folder {', '.join(missing)}")
+    full = {path: os.path.normpath(place) for path, place in full.items()}
+    if special := [path for path in full if not os.path.isfile(full[path]) and not os.path.isdir(full[path])]:
+        raise UsageError(f"neither a file nor a folder: {', '.join(special)}")
+
+
+def _below(folder: str, failed: Callable[[OSError], None]) -> Iterator[Found]:
+    """The files below `folder`; `failed` gets why a folder cannot be listed."""
+    for current, folders, names in os.walk(folder, onerror=failed):
         folders[:] = sorted(
             name
             for name in folders
@@ -85,5 +103,15 @@ def _below(folder: str) -> Iterator[Found]:
         )
         for name in sorted(names):
             path = os.path.join(current, name)
-            if (sort := sort_of(path, named=False)) and os.path.isfile(path):
+            if (sort := sort_of(path, named=False)) and _is_file(path):
                 yield Found(path, sort, named=False)
+
+
+def _is_file(path: str) -> bool:
+    """Whether `path` can be read without waiting for a writer; so is one that is locked away, as reading it tells."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False  # a link to nowhere

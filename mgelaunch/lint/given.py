@@ -26,7 +26,8 @@ class Given(NamedTuple):
         """Whether a program is given that is a Python: ``sys.executable``, ``"python3 -m ..."``; or a context of
         multiprocessing that starts one.
         """
-        given = [each.name if isinstance(each, External) else str(getattr(each, "value", "")) for each in self._all()]
+        given = [each.name for each in self._all() if isinstance(each, External)]
+        given += [each.value for each in self._all() if isinstance(each, Known) and isinstance(each.value, str)]
         pythons = {"sys.executable", *CONTEXTS.values()}
         return any(text in pythons or text.rpartition("/")[2].startswith("python") for text in given)
 

@@ -1,7 +1,9 @@
 """The files that were read, and the functions in them that nobody was seen to call."""
 
 import ast
+import os
 import re
+import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +58,8 @@ class Library:
 
     def _read(self, path: str) -> Source | None:
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return None  # to open a pipe is to wait for its writer
             with open(path, "rb") as file:
                 return Source(file.read(), path, self.shown(path))
         except (FileNotFoundError, NotADirectoryError):

@@ -50,7 +50,7 @@ def lint(request: Request) -> Outcome:
     Raises:
         UsageError: a path stands for nothing.
     """
-    found = collect(request.paths, request.places.cwd)
+    found, unlisted = collect(request.paths, request.places.cwd)
     library = Library(request.shown)
     scripts = [file for file in found if file.sort == "script"]
     former = sys.getrecursionlimit()
@@ -61,6 +61,7 @@ def lint(request: Request) -> Outcome:
         sys.setrecursionlimit(former)
     findings = [*judged(readings, request.profiles), *library.unread]
     findings += [source.finding for source in library.sources.values() if source and source.finding]
+    findings += [_unlisted(error, request) for error in unlisted]
     lines: dict[str, Sequence[str]] = {source.shown: source.lines for source in library.sources.values() if source}
     for file in found:
         if file.sort != "script":
@@ -109,6 +110,11 @@ def _of_settings(file: Found, request: Request, lines: dict[str, Sequence[str]])
     if file.sort == "env":
         return env_file_findings(data, file.path, shown, request.world)
     return profile_findings(file.path, request.places, request.version, request.world)
+
+
+def _unlisted(error: OSError, request: Request) -> Finding:
+    message = f"the folder cannot be read: {error.strerror}"
+    return Finding("error", "file.unreadable", message, place=request.shown(error.filename))
 
 
 def _not_ignored(findings: Iterable[Finding], lines: dict[str, Sequence[str]]) -> Iterator[Finding]:

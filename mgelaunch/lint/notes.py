@@ -7,6 +7,7 @@ from typing import Literal
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.lint.bindings import Binding, Known, Scope, choices
 from mgelaunch.lint.dead import meant
+from mgelaunch.lint.evaluate import as_text, texts
 from mgelaunch.lint.late import is_late
 from mgelaunch.lint.observed import Action, Event, Heir, Reading, Replacement, Write
 from mgelaunch.lint.packages import CARDS, CHOOSES_CARD, IMPLIES, IMPLIES_ARGUMENT
@@ -71,5 +72,5 @@ class Notes:
 
 def _constant(binding: Binding) -> str | None:
     """The text of a constant; None when it is not known, or one of several."""
-    value = binding.value if isinstance(binding, Known) else None
-    return str(value) if isinstance(value, str | int) else None
+    is_said = isinstance(binding, Known) and isinstance(binding.value, str | int)
+    return next(iter(texts(as_text(binding))), None) if is_said else None

@@ -24,8 +24,8 @@ def parse(data: bytes, shown: str) -> Parsed:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        text, fault = data.decode(encoding, "replace"), _undecodable(data, error, shown)
-    except LookupError:
+        text, fault = data.decode("utf-8", "replace"), _undecodable(data, error, shown)
+    except (LookupError, UnicodeError):  # the codec "undefined" raises the second at any text
         text = data.decode("utf-8", "replace")
         fault = Finding("error", "lint.syntax", "the file names an encoding that Python lacks", place=f"{shown}:1:1")
     lines = tuple(re.split(r"\r\n|\r|\n", text))

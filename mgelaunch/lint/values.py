@@ -6,9 +6,11 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from mgelaunch.catalogue.kinds import Rejected, Relative, Unplaced, Value
+from mgelaunch.catalogue.kinds import Kind, Rejected, Relative, Unplaced, Value
 from mgelaunch.catalogue.places import Path
 from mgelaunch.catalogue.variable import Variable
+from mgelaunch.lint.bindings import Known
+from mgelaunch.lint.evaluate import as_text, texts
 
 
 class Misread(NamedTuple):
@@ -23,10 +25,7 @@ class Misread(NamedTuple):
 def misread(variable: Variable, value: object) -> Misread | None:
     """What is wrong with a constant that a script assigns to `variable`; None when the framework reads it rightly."""
     if not isinstance(value, str):
-        article = "an" if isinstance(value, int) and not isinstance(value, bool) else "a"
-        given = "None" if value is None else f"{article} {type(value).__name__}"
-        simple = isinstance(value, int) and not isinstance(value, bool)
-        return Misread(f"is given {given}, and os.environ takes texts only (TypeError)", str(value) if simple else "")
+        return _no_text(variable, value)
     kind = variable.kind
     if kind.name == "dead" or (isinstance(kind, Path) and kind.several):
         return None
@@ -34,7 +33,7 @@ def misread(variable: Variable, value: object) -> Misread | None:
         return None if _may_be_empty(variable) else Misread("is empty, which is not the same as unset", None)
     match kind.read(value.strip()):
         case Rejected(_, reason, suggestion):
-            return Misread(reason, suggestion)
+            return Misread(reason, _canonical(kind, suggestion))
         case Relative():
             return Misread("is a percentage, which only mgelaunch can read", "")
         case Unplaced(paths):
@@ -44,6 +43,22 @@ def misread(variable: Variable, value: object) -> Misread | None:
         case Value(str(canonical)) if not _same(variable, value, canonical):
             return Misread(_why(variable), canonical)
     return None
+
+
+def _no_text(variable: Variable, value: object) -> Misread:
+    """What to write for a number is its text, or what would be written for that."""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    given = "None" if value is None else f"{'an' if number else 'a'} {type(value).__name__}"
+    phrase = f"is given {given}, and os.environ takes texts only (TypeError)"
+    text = next(iter(texts(as_text(Known(value)))), "") if number else ""
+    wrong = misread(variable, text) if text else None
+    return Misread(phrase, wrong.instead if wrong else text)
+
+
+def _canonical(kind: Kind, suggestion: str) -> str | None:
+    """What the reader must get for a suggestion, which is made for users of ``mgelaunch run``: 8GiB, 80%."""
+    reading = kind.read(suggestion) if suggestion else None
+    return reading.text if isinstance(reading, Value) else ""
 
 
 def _may_be_empty(variable: Variable) -> bool:
@@ -82,7 +97,7 @@ def _same(variable: Variable, text: str, canonical: str) -> bool:
         case "boolean_words":
             return word.lower() in (_READ_BY_BREVITAS if "brevitas" in frameworks else _READ_BY_TORCH)
         case "integer" | "bytes":
-            return re.fullmatch(r"\+?[0-9]+(\s*,\s*[0-9]+)*", word) is not None
+            return word == canonical or re.fullmatch(r"\+?[0-9]+(\s*,\s*[0-9]+)*", word) is not None
         case "reserve":
             return canonical in {"1", word}
         case "choice" | "level":

@@ -1,5 +1,6 @@
 """What ``check --prove`` shows: each variable with what was asked for and what is in effect, and a line that counts."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -101,7 +102,8 @@ def without_secrets(text: str, secrets: Collection[str]) -> str:
     """
     pieces = sorted({piece for secret in secrets for piece in _written(secret)}, key=len, reverse=True)
     for piece in pieces:
-        text = text.replace(piece, MASK)
+        alone = len(piece) < _SHORTEST  # within a word or a number, so little is of something else
+        text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", MASK, text) if alone else text.replace(piece, MASK)
     if len(text) >= _CUT:
         for piece in pieces:
             text = _without_beginning(text, piece)

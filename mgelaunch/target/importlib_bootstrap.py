@@ -209,7 +209,8 @@ class Guard:
             return
         late = [module for module, (_, read) in self._read.items() if name in read and read[name] != text]
         site, user, importing = self._stack.changer() if late else (None, None, False)
-        if site is None or site.f_globals.get("__name__", "").partition(".")[0] in self.guarded:
+        owner = site and str(site.f_globals.get("__name__") or "").partition(".")[0]
+        if site is None or (owner and owner in self.guarded):
             return  # a framework knows what it does
         if late == [""] and importing:
             return  # what a package sets for its children when it is imported
@@ -418,7 +419,7 @@ class Script:
         main.update(bare, __doc__=None)
         for name in ("__file__", "__cached__"):
             if self._kind in {"module", "folder"}:
-                del main[name]
+                main.pop(name, None)
         if self._kind == "script":
             main.update(__file__=self._path, __loader__=type(bare["__loader__"])("__main__", self._path))
             return self._code, main

@@ -112,6 +112,8 @@ def test_a_value_that_the_framework_has_read_may_be_put_back(guarded):
         "os.environb[b'BREVITAS_JIT'] = b'1'",
         "os.putenv('BREVITAS_JIT', '1')",
         "exec(\"os.environ['BREVITAS_JIT'] = '1'\")",
+        "exec(\"import os; os.environ['BREVITAS_JIT'] = '1'\", {})",
+        "exec(\"import os; os.environ['BREVITAS_JIT'] = '1'\", {'__name__': None})",
         "(lambda: os.environ.__setitem__('BREVITAS_JIT', '1'))()",
         "threading.Thread(target=lambda: os.environ.__setitem__('BREVITAS_JIT', '1')).start()",
     ],
@@ -339,13 +341,21 @@ def test_an_environment_alone_carries_neither_guard_nor_fix_and_says_so(world):
     assert "[name.dead]" in done.stderr
 
 
-def test_a_fix_that_is_unknown_is_a_usage_error_wherever_it_stands(world):
+def test_a_fix_that_is_unknown_is_told_where_it_stands(world):
     world.write(".mgelaunch/p.toml", "[launch]\nfix = ['everything']\n")
     world.write("train.py", "")
-    for options in (["--fix", "everything"], ["-p", "p"]):
-        done = world.run("run", *options, "train.py")
-        assert done.returncode == 2
-        assert "--fix knows cgroup2-dataloader, execution-strategy, dtr-allocator, not everything" in done.stderr
+    typed, of_profile = world.run("run", "--fix", "everything", "train.py"), world.run("run", "-p", "p", "train.py")
+    assert (typed.returncode, of_profile.returncode) == (2, 125)
+    assert "--fix knows cgroup2-dataloader, execution-strategy, dtr-allocator, not everything" in typed.stderr
+    assert "p.toml:2" in of_profile.stderr
+    assert "everything" not in of_profile.stderr
+
+
+def test_a_fix_that_cannot_act_in_a_command_silences_no_warning(world):
+    setting = ("-e", "MEGENGINE_EXECUTION_STRATEGY=PROFILE")
+    told = [world.run("run", *fix, *setting, "true").stderr for fix in ((), ("--fix", "execution-strategy"))]
+    assert ["[name.dead]" in stderr for stderr in told] == [True, True]
+    assert ["[guard.command]" in stderr for stderr in told] == [False, True]
 
 
 def test_a_profile_can_ask_for_a_fix(world):

@@ -167,6 +167,18 @@ def test_a_script_that_cannot_be_read_is_an_error_on_its_line(world):
     assert "gbk.py:2:6: error lint.syntax the byte 0xcf is not valid UTF-8\n    save the file as UTF-8\n" in done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
+@pytest.mark.parametrize(("mode", "place"), [(0, "locked:"), (0o444, "locked/a.py:1:1:")], ids=["listed", "entered"])
+def test_a_folder_that_must_not_be_read_is_an_error(world, mode, place):
+    folder = world.write("locked/a.py", "import os\n").parent
+    folder.chmod(mode)
+    done = world.run("lint", ".")
+    folder.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"{place} error file.unreadable the f")
+    assert "Permission denied\n" in done.stdout
+
+
 def test_nothing_is_run(world):
     for name in ("train.py", "megengine.py", "helper.py"):
         world.write(name, "open('was-run', 'w')\nimport megengine, helper\n")
@@ -179,14 +191,21 @@ def test_nothing_is_run(world):
     [
         ((), "PATH... is missing or wrong"),
         (("nowhere.py",), "there is no file or folder nowhere.py"),
+        (("lost.py",), "there is no file or folder lost.py"),
+        (("pipe.py",), "neither a file nor a folder: pipe.py"),
         (("README",), "README is no .py, .toml or .env file"),
         (("--frob", "train.py"), "there is no option --frob"),
         (("-f", "xml", "train.py"), "-f / --format is missing or wrong; it is one of text, json, github"),
     ],
-    ids=["no path", "a path that is not there", "another kind of file", "no such option", "no such format"],
+    ids=[
+        *("no path", "a path that is not there", "a link to nowhere", "a pipe", "another kind of file"),
+        *("no such option", "no such format"),
+    ],
 )
 def test_a_wrong_command_line(project, args, complaint):
     project.write("README", "")
+    (project.project / "lost.py").symlink_to("nothing")
+    os.mkfifo(project.project / "pipe.py")
     done = project.run("lint", *args)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"mgelaunch: error: {complaint}")

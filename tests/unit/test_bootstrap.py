@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mgelaunch.catalogue import CATALOGUE
 from mgelaunch.checks.late import imports_of
-from mgelaunch.launch.fixes import FIXES, IN_PROCESS
+from mgelaunch.environment.profile_values import FIXES
+from mgelaunch.launch.fixes import IN_PROCESS
 from mgelaunch.target import interpreter
 
 SOURCE = Path(interpreter.__file__).with_name("importlib_bootstrap.py")

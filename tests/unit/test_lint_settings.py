@@ -136,6 +136,8 @@ UNREADABLE = {
     "bytes": (b"import os\n# \xb0\xa1\nimport megengine\n", 2),
     "NUL": (b"import os\n\0", 1),
     "an unknown encoding": (b"# coding: klingon\n", 1),
+    "an encoding that raises at any text": (b"# coding: undefined\n", 1),
+    "an encoding that cannot replace": (b"# coding: punycode\n# \xff\n", 2),
     "depth": (b"x = " + b"(" * 5000 + b")" * 5000, 1),
     "a long sum": (b"x = " + b"-" * 100_000 + b"1", 1),
 }
@@ -163,6 +165,14 @@ def test_a_script_that_python_cannot_read(tmp_path, name):
 def test_lines_are_those_of_python(tmp_path, data, recwarn):
     assert listed(outcome(tmp_path, {"script.py": data}, "script.py"))["script.py"] == [(3, "dead", "warning")]
     assert not recwarn
+
+
+def test_a_script_with_an_odd_encoding_leaves_the_findings_of_the_others(tmp_path):
+    odd = {f"{name}.py": f"# coding: {name}\n# \xff\n".encode("latin-1") for name in ("undefined", "punycode", "idna")}
+    result = listed(outcome(tmp_path, odd | {"script.py": "import os\nos.environ['MGB_COMP_GRAPH_OPT'] = ''\n"}))
+    assert result.pop("script.py") == [(2, "dead", "warning")]
+    assert result.keys() == odd.keys()
+    assert {line[1:] for lines in result.values() for line in lines} == {("syntax", "error")}
 
 
 def test_columns_count_characters(tmp_path):
@@ -239,11 +249,13 @@ AGAINST = {
     ),
     "a card beyond the list": (
         'CUDA_VISIBLE_DEVICES = "4,5"',
-        """
+        f"""
         import torch
         torch.cuda.set_device(1)
         torch.cuda.set_device(4)  #> conflict warning
         torch.cuda.set_device(int(input()))
+        torch.cuda.set_device(0x{"f" * 5000})
+        torch.cuda.set_device("{"9" * 5000}")
         """,
     ),
     "a variable set to something else": (

@@ -311,7 +311,7 @@ LAUNCH_CASES = {
     "allow-unknown": ({"['MGE_OURS']": ("MGE_OURS",)}, ["true"]),
     "strict": ({"true": True}, ["'yes'"]),
     "guard": ({"true": True, "false": False}, ["1", "'yes'"]),
-    "fix": ({"['dtr-allocator']": ("dtr-allocator",), "[]": ()}, ["'dtr-allocator'", "[1]", "true"]),
+    "fix": ({"['dtr-allocator']": ("dtr-allocator",), "[]": ()}, ["'dtr-allocator'", "[1]", "true", "['dtr']"]),
 }
 
 

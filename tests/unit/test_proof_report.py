@@ -97,6 +97,10 @@ def test_what_a_framework_says_is_shown_without_the_secrets_of_the_environment()
     assert without_secrets("nothing is hidden", ["", " ", "\n"]) == "nothing is hidden"
 
 
+def test_a_secret_of_a_few_characters_is_masked_where_it_stands_alone():
+    assert without_secrets("token 1 after 120 s in 11:1", ["1"]) == "token (secret) after 120 s in 11:(secret)"
+
+
 @pytest.mark.parametrize(
     ("text", "secret"),
     [
