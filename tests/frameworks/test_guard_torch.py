@@ -43,7 +43,10 @@ def test_each_module_is_named_that_has_read_what_is_set_too_late(job, brevitas_p
     ran = job.launched(brevitas_python, SCRIPT, options=("--guard",))
     assert ran.returncode == 0, ran.stderr
     found = [
-        re.match(r"mgelaunch: warning: script\.py:(\d+): (\w+) is set after the import of (.*?), which ha(?:s|ve) read it: ", line)
+        re.match(
+            r"mgelaunch: warning: script\.py:(\d+): (\w+) is set after the import of (.*?), which ha(?:s|ve) read it: ",
+            line,
+        )
         for line in told(ran)
     ]
     assert [each.groups() for each in found] == [
