@@ -163,15 +163,7 @@ class _Run:
         gate = Gate(self._signals, adopt(), allow_files(64))
         with open(os.devnull, "rb", buffering=0) as null:
             stdin = 0 if may_read() else null.fileno()
-            pid = gate.hold(process, environment, Streams(stdin, 1, 2))
-            gate.release()
-        os.set_blocking(gate.report, True)
-        refused = gate.refusals()
-        os.close(gate.report)
-        if refused:
-            os.waitpid(pid, 0)
-            raise OSError(refused[0].error, os.strerror(refused[0].error))
-        return pid
+            return gate.start(process, environment, Streams(stdin, 1, 2))
 
     def to_the_end(self) -> Ended:
         """Waits for whatever happens."""

@@ -16,7 +16,7 @@ from mgelaunch.launch.descriptors import allow_files
 from mgelaunch.launch.events import Exit
 from mgelaunch.launch.plan import Process
 from mgelaunch.launch.signals import Signals
-from mgelaunch.launch.spawn import Gate, NotForked, Streams, adopt
+from mgelaunch.launch.spawn import Gate, Streams, adopt
 from mgelaunch.launch.tail import Tail
 from mgelaunch.target.answers import Answer, Question, answer
 
@@ -111,28 +111,14 @@ class Prover:
             null = os.open(os.devnull, os.O_RDONLY)
             opened.callback(os.close, null)
             process = start((SCRIPT, str(tell_on), question.request))
-            pid = self._start(process, environment, Streams(null, say_on, say_on, (tell_on,)))
+            gate = Gate(self._signals, self._kernel, self._files)
+            pid = gate.start(process, environment, Streams(null, say_on, say_on, (tell_on,)))
             try:
                 return self._hear(pid, told, said)
             finally:
                 self._clear(pid)
                 if self._told_to_end:
                     raise Interrupted(self._told_to_end)
-
-    def _start(self, process: Process, environment: Mapping[str, str], streams: Streams) -> int:
-        gate = Gate(self._signals, self._kernel, self._files)
-        try:
-            pid = gate.hold(process, environment, streams)
-        except NotForked as problem:
-            raise problem.error from None
-        gate.release()
-        os.set_blocking(gate.report, True)
-        refused = gate.refusals()
-        os.close(gate.report)
-        if refused:
-            os.waitpid(pid, 0)
-            raise OSError(refused[0].error, os.strerror(refused[0].error))
-        return pid
 
     def _hear(self, pid: int, told: int, said: int) -> Told:
         until, heard, tail = time.monotonic() + self.deadline, bytearray(), Tail()

@@ -115,6 +115,25 @@ class Gate:
         os.write(self._open, b"." * len(self.pids))
         self._close()
 
+    def start(self, process: Process, environment: Mapping[str, str], streams: Streams) -> int:
+        """Starts one process alone, and returns its pid when it has become its program.
+
+        Raises:
+            OSError: the kernel refuses it; nothing of it is left.
+        """
+        try:
+            pid = self.hold(process, environment, streams)
+        except NotForked as problem:
+            raise problem.error from None
+        self.release()
+        os.set_blocking(self.report, True)
+        refused = self.refusals()
+        os.close(self.report)
+        if refused:
+            os.waitpid(pid, 0)
+            raise OSError(refused[0].error, os.strerror(refused[0].error))
+        return pid
+
     def cancel(self) -> None:
         """Ends all that wait, and waits for them."""
         self._close()
