@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,13 +184,15 @@ def test_a_build_that_is_stopped_leaves_no_lock_and_no_file_behind(world, brevit
     options = ("--python", brevitas_python, "-e", "BREVITAS_JIT=1", "-e", "TORCH_EXTENSIONS_DIR=ext")
     command = world.command("check", "--no-check", "--prove-full", *options)
     environ = world.environ | {"PATH": f"{os.path.dirname(brevitas_python)}:{world.environ['PATH']}"}
+    if lacking := [name for name in ("ninja", "c++") if not shutil.which(name, path=environ["PATH"])]:
+        pytest.skip(f"nothing can be built here without {' and '.join(lacking)}")
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, cwd=world.project, env=environ, stdout=quiet, stderr=subprocess.PIPE)
     until, lock = time.monotonic() + PATIENCE / 3, world.project / "ext" / "autograd_ste_ops" / "lock"
     while not lock.exists():
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
-            pytest.skip("nothing was built: there is no compiler or no ninja here")
+            pytest.fail(f"no build has begun: {process.communicate()}")
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE)
