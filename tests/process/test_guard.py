@@ -45,7 +45,8 @@ class Pair:
             timeout=PATIENCE,
             check=False,
         )
-        said = (re.sub(r"0x[0-9a-f]+", "0x", text.decode(errors="replace")) for text in (done.stdout, done.stderr))
+        varying = r"0x[0-9a-f]+|(?<=tests? in )[0-9.]+s"  # addresses, and how long unittest took
+        said = (re.sub(varying, "_", text.decode(errors="replace")) for text in (done.stdout, done.stderr))
         return done.returncode, *said
 
     def same(self, *argv, stdin=b"", **environ):
