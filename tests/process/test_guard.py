@@ -45,7 +45,7 @@ class Pair:
             timeout=PATIENCE,
             check=False,
         )
-        varying = r"0x[0-9a-f]+|(?<=tests? in )[0-9.]+s"  # addresses, and how long unittest took
+        varying = r"0x[0-9a-f]+|(?<=test in )[0-9.]+s|(?<=tests in )[0-9.]+s"  # addresses, and how long unittest took
         said = (re.sub(varying, "_", text.decode(errors="replace")) for text in (done.stdout, done.stderr))
         return done.returncode, *said
 
