@@ -68,7 +68,7 @@ class Keeper:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                bufsize=0,  # what is read ahead of a line would be missing from what is read at the end
                 pass_fds=[descriptor],
             )
 
@@ -80,7 +80,7 @@ class Keeper:
     def end(self):
         """Ends it as the launcher does: what it still told, what it wrote to stderr, its exit code."""
         rest, errors = self.process.communicate(timeout=PATIENCE)
-        return [json.loads(line) for line in rest.splitlines()], errors, self.process.returncode
+        return [json.loads(line) for line in rest.splitlines()], errors.decode(), self.process.returncode
 
     def listens(self):
         with socket.socket() as probe:
