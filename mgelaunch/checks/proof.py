@@ -8,6 +8,7 @@ from mgelaunch.catalogue.variable import Moment, Variable
 from mgelaunch.environment.resolve import Resolution, Setting
 from mgelaunch.environment.source import Source
 from mgelaunch.finding import Finding
+from mgelaunch.host.amounts import counted
 from mgelaunch.target.answers import Question, Read
 
 State = Literal["proved", "capped", "predicted", "shown", "unproved", "differs"]
@@ -150,6 +151,17 @@ def _why(setting: Setting, variable: Variable, read: Read | None, missing: Mappi
         )
     told = _reading(setting)
     return missing.get(told[0] if told else "", "the interpreter did not come so far")
+
+
+def unasked(proofs: Sequence[Proof], missing: Mapping[str, str]) -> Iterator[Finding]:
+    """A finding when no framework was there to be asked: all is well then, as far as the rows say. `missing` tells why,
+    of each that was looked for.
+    """
+    theirs = [row for row in proofs if not row.setting.inherited and row.why in missing.values()]
+    if theirs:
+        reasons = "; ".join(dict.fromkeys(row.why for row in theirs))
+        message = f"{reasons}: nothing is proved of {counted(len(theirs), 'setting')}"
+        yield Finding("warning", "prove.missing", message, tuple(row.name for row in theirs), "--python PATH")
 
 
 def differing(proofs: Sequence[Proof], fixes: Collection[str]) -> Iterator[Finding]:

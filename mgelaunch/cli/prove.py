@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mgelaunch.catalogue.names import is_secret
-from mgelaunch.checks.proof import Proof, asked, differing, judged, questions
+from mgelaunch.checks.proof import Proof, asked, differing, judged, questions, unasked
 from mgelaunch.cli.decide import Decision
 from mgelaunch.cli.judge import is_setting, judge
 from mgelaunch.cli.options import Options
@@ -74,7 +74,8 @@ def prove(decision: Decision, options: Options, limit: float, *, full: bool) -> 
     missing = {name: f"{why} in {decision.interpreter.path}" for name, why in told.missing.items()}
     proofs = judged(settings, told.reads, missing, _cpus(decision))
     found = map(_accused, told.faults)
-    findings = judge([*found, *differing(proofs, decision.fixes)], options, layers)
+    absent = () if told.imports else unasked(proofs, missing)
+    findings = judge([*found, *absent, *differing(proofs, decision.fixes)], options, layers)
     return Proven(_lines(decision, proofs, told, findings), proof_document(proofs), findings)
 
 

@@ -132,6 +132,14 @@ def test_what_is_not_installed_proves_nothing(prove):
     assert rows(proof)["OMP_NUM_THREADS"][2] == f"not provable: torch is not installed in {sys.executable} import"
 
 
+@pytest.mark.parametrize(("options", "severity", "code"), [((), "warning", 0), (("--strict",), "error", 4)])
+def test_a_target_without_any_framework_is_told(world, options, severity, code):
+    done = world.run("check", "--no-check", "--prove", "-e", f"{DROP}=1", *options)
+    sentence = f"megengine is not installed in {sys.executable}: nothing is proved of 1 setting; try --python PATH"
+    assert (done.returncode, done.stderr) == (code, f"mgelaunch: {severity}: {sentence} [prove.missing]\n")
+    assert done.stdout.splitlines()[-1] == "1 asked, 0 in effect, 1 not provable, 0 wrong"
+
+
 def test_json_has_a_list_of_proofs(world, megengine):
     megengine()
     done = world.run("check", "--prove", "-f", "json", "-e", f"{DROP}=1", "-e", "A_TOKEN=hunter2")

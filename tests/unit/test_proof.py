@@ -3,12 +3,13 @@
 import pytest
 
 from mgelaunch.catalogue import CATALOGUE
-from mgelaunch.checks.proof import asked, differing, judged, questions
+from mgelaunch.checks.proof import asked, differing, judged, questions, unasked
 from mgelaunch.environment.source import Source
 from mgelaunch.target.answers import Question, Read
 
 DROP, LEVEL, PLASMA = "MEGENGINE_ENABLE_DROP", "MEGENGINE_LOGGING_LEVEL", "MGE_PLASMA_MEMORY"
 JIT, NATIVE, THREADS = "BREVITAS_JIT", "BREVITAS_NATIVE_STE_BACKEND", "OMP_NUM_THREADS"
+MISSING = {"megengine": "megengine is not installed in /env/bin/python"}
 
 
 def resolved(project, shell=None, unsets=(), **sets):
@@ -160,8 +161,7 @@ class TestJudged:
         assert state(project, {}, **{name: value}) == ("unproved", why)
 
     def test_without_its_framework_a_variable_is_not_provable(self, project):
-        missing = {"megengine": "megengine is not installed in /env/bin/python"}
-        assert state(project, {}, missing=missing, **{DROP: "1"}) == ("unproved", missing["megengine"])
+        assert state(project, {}, missing=MISSING, **{DROP: "1"}) == ("unproved", MISSING["megengine"])
 
     def test_an_expression_that_fails_says_why(self, project):
         error = "AttributeError: no such option"
@@ -169,6 +169,25 @@ class TestJudged:
 
     def test_an_interpreter_that_has_ended_too_early_proves_nothing(self, project):
         assert state(project, {}, **{DROP: "1"}) == ("unproved", "the interpreter did not come so far")
+
+
+class TestUnasked:
+    """The finding about a target without frameworks."""
+
+    def findings(self, project, **said):
+        return list(unasked(tuple(proofs(project, {}, missing=MISSING, **said).values()), MISSING))
+
+    def test_settings_of_a_framework_that_is_not_there_are_counted(self, project):
+        (finding,) = self.findings(project, **{DROP: "1", "MGE_DEFAULT_DEVICE": "cpu0", "OURS": "1"})
+        assert (finding.severity, finding.code, finding.remedy) == ("warning", "prove.missing", "--python PATH")
+        assert finding.names == (DROP, "MGE_DEFAULT_DEVICE")
+        assert finding.message == "megengine is not installed in /env/bin/python: nothing is proved of 2 settings"
+
+    def test_what_is_inherited_asks_for_no_framework(self, project):
+        assert self.findings(project, shell={DROP: "1"}) == []
+
+    def test_settings_of_nobody_miss_nothing(self, project):
+        assert self.findings(project, OURS="1") == []
 
 
 class TestDiffering:
