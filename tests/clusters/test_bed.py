@@ -208,5 +208,5 @@ def test_the_bed_stands_also_where_processes_and_mounts_are_already_apart(tmp_pa
     test = f"{__file__}::{test_a_step_over_two_nodes_tells_each_task_its_place.__name__}"
     inner = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--require", "slurm", test]
     apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
-    done = subprocess.run([*apart, *inner], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*apart, *inner], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout
