@@ -89,6 +89,12 @@ def _reading(setting: Setting) -> tuple[str, str] | None:
     return next((name for name in _FRAMEWORKS if name in readers), ""), setting.variable.readback
 
 
+def _framework(setting: Setting) -> str:
+    """The framework that reads it back; empty when none does."""
+    reading = _reading(setting)
+    return reading[0] if reading else ""
+
+
 def judged(
     settings: Sequence[Setting], reads: Mapping[str, Read], missing: Mapping[str, str], cpus: Collection[int]
 ) -> tuple[Proof, ...]:
@@ -149,17 +155,16 @@ def _why(setting: Setting, variable: Variable, read: Read | None, missing: Mappi
         return {"never": "nobody reads it", "import": "nothing shows it", "start": "nothing shows it"}.get(
             variable.moment, "it is read later"
         )
-    told = _reading(setting)
-    return missing.get(told[0] if told else "", "the interpreter did not come so far")
+    return missing.get(_framework(setting), "the interpreter did not come so far")
 
 
 def unasked(proofs: Sequence[Proof], missing: Mapping[str, str]) -> Iterator[Finding]:
     """A finding when no framework was there to be asked: all is well then, as far as the rows say. `missing` tells why,
     of each that was looked for.
     """
-    theirs = [row for row in proofs if not row.setting.inherited and row.why in missing.values()]
+    theirs = [row for row in proofs if not row.setting.inherited and _framework(row.setting) in missing]
     if theirs:
-        reasons = "; ".join(dict.fromkeys(row.why for row in theirs))
+        reasons = "; ".join(dict.fromkeys(missing[_framework(row.setting)] for row in theirs))
         message = f"{reasons}: nothing is proved of {counted(len(theirs), 'setting')}"
         yield Finding("warning", "prove.missing", message, tuple(row.name for row in theirs), "--python PATH")
 

@@ -72,6 +72,7 @@ class Reader:
         self._teller = teller
         self._modules: dict[str, Any] = {}
         self._predicted: frozenset[str] = frozenset()
+        self._lacking = ""
 
     def load(self, name: str) -> None:
         """Imports a module, if it is there.
@@ -105,7 +106,7 @@ class Reader:
         try:
             module, self._predicted = configuration(real="torch" in self._modules)
         except Lacking as lack:
-            self._teller.say(missing="brevitas", why=str(lack))
+            self._lacking = str(lack)
             return
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail("brevitas", error)
@@ -114,6 +115,8 @@ class Reader:
     def read(self, name: str, framework: str, expression: str) -> None:
         """Tells what `expression` says, or why it says nothing; nothing at all without its framework."""
         if framework and framework not in self._modules:
+            if framework == "brevitas" and self._lacking:
+                self._teller.say(read=name, error=self._lacking)
             return
         self._teller.say(reading=name)
         try:

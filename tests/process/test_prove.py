@@ -537,8 +537,10 @@ def test_a_config_that_fails_is_what_an_import_would_meet(brevitas, world):
 
 def test_a_config_that_needs_more_of_torch_is_not_known(brevitas, world):
     world.write("site/brevitas/config.py", "from torch.jit import newer")
-    (missing,) = [event for event in brevitas() if "missing" in event]
-    assert "--prove-full" in missing["why"]
+    told = brevitas()
+    assert not [event for event in told if "missing" in event or "imported" in event]
+    assert all("--prove-full" in why for why in values(told).values())
+    assert values(told).keys() == READS.keys()
 
 
 def test_without_torch_it_is_not_known(brevitas, world):
