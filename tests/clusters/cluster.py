@@ -61,7 +61,7 @@ class Cluster:
         """A program that can be told to mpirun instead of ssh."""
         self.nodes = []
         self._holders = {}
-        self._spaces = set()
+        self._spaces = {}
         self._started = []
 
     def path(self, *parts):
@@ -150,6 +150,8 @@ class Cluster:
     def revive(self, node):
         """Starts `node` again after a crash, with the same name and address, and nothing running on it."""
         self._link("del", f"to-{node}", check=False)
+        # The kernel gives the number of a network that has gone to another one, which may be another cluster's.
+        wait_until(lambda: not self.processes(node), "the end of what ran on it")
         _put_away(self._holders[node])
         self._plug(node)
 
@@ -176,7 +178,7 @@ class Cluster:
 
     def processes(self, where=None):
         """The pids, as seen from outside, of what runs in the cluster, or on one node or the hub."""
-        spaces = {_network(self.pid(where))} if where else self._spaces
+        spaces = {self._spaces[where]} if where else set(self._spaces.values())
         return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _network(pid) in spaces]
 
     def pids_inside(self, node):
@@ -225,7 +227,7 @@ class Cluster:
                 raise RuntimeError(f"{where} could not be set up: {log.read()}")
         pid = _children(holder.pid)[0] if "--pid" in spaces else holder.pid
         self.write(f"{where}.pid", str(pid))
-        self._spaces.add(_network(pid))
+        self._spaces[where] = _network(pid)
 
     def _plug(self, node):
         self._hold(node, "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
