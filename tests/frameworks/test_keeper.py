@@ -349,10 +349,10 @@ def test_ranks_on_other_hosts_meet_as_others_do(keep, megengine_python):
 
 
 @pytest.fixture
-def other_host():
+def other_host(lack):
     """The words before a command that give it a network of its own, and the address of this host there."""
     if shutil.which("ip") is None or os.geteuid():
-        pytest.skip("a network namespace needs root and ip(8)")
+        lack("namespaces", "a network namespace needs root and ip(8)")
     name = f"mgl{os.getpid()}"
     cable = [["netns", "add", name], ["link", "add", f"{name}a", "type", "veth", "peer", f"{name}b", "netns", name]]
     cable += [["addr", "add", "10.213.77.1/30", "dev", f"{name}a"], ["link", "set", f"{name}a", "up"]]
@@ -364,7 +364,7 @@ def other_host():
         for words in cable:
             made = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
             if made.returncode:
-                pytest.skip(f"no network namespace can be had here: {made.stderr.strip()}")
+                lack("namespaces", f"no network namespace can be had here: {made.stderr.strip()}")
         yield ["ip", "netns", "exec", name], "10.213.77.1"
     finally:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)

@@ -180,12 +180,12 @@ def test_a_lock_that_a_killed_build_has_left_is_a_hang(faults, world, brevitas_p
 
 
 @pytest.mark.brevitas
-def test_a_build_that_is_stopped_leaves_no_lock_and_no_file_behind(world, brevitas_python):
+def test_a_build_that_is_stopped_leaves_no_lock_and_no_file_behind(lack, world, brevitas_python):
     options = ("--python", brevitas_python, "-e", "BREVITAS_JIT=1", "-e", "TORCH_EXTENSIONS_DIR=ext")
     command = world.command("check", "--no-check", "--prove-full", *options)
     environ = world.environ | {"PATH": f"{os.path.dirname(brevitas_python)}:{world.environ['PATH']}"}
     if lacking := [name for name in ("ninja", "c++") if not shutil.which(name, path=environ["PATH"])]:
-        pytest.skip(f"nothing can be built here without {' and '.join(lacking)}")
+        lack("brevitas", f"nothing can be built here without {' and '.join(lacking)}")
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, cwd=world.project, env=environ, stdout=quiet, stderr=subprocess.PIPE)
     until, lock = time.monotonic() + PATIENCE / 3, world.project / "ext" / "autograd_ste_ops" / "lock"
