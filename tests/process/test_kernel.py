@@ -295,7 +295,8 @@ try:
     client.wait_for_ready(PATIENCE)
     ask()
     said.append(manager.provisioner.process.pid)
-    client.execute(f"open({pipe!r}, 'w').close(); import time; time.sleep(600)")
+    # A cell that fails makes the kernel refuse those that come in the next moment, unless told otherwise.
+    client.execute(f"open({pipe!r}, 'w').close(); import time; time.sleep(600)", stop_on_error=False)
     open(pipe).close()  # waits for the other side
     manager.interrupt_kernel()
     said.append(client.get_shell_msg(PATIENCE)["content"]["ename"])
