@@ -19,11 +19,13 @@ class External(NamedTuple):
 class Known(NamedTuple):
     """A constant: a text, a number, a truth value, None, a tuple of bindings, or a dictionary of texts to bindings.
 
-    ``depth`` is how many of these lie inside of each other; `together` makes those that have any.
+    ``depth`` is how many of these lie inside of each other, ``size`` how many constants there are in all; `together`
+    makes those that have any.
     """
 
     value: object
     depth: int = 0
+    size: int = 1
 
 
 class Either(NamedTuple):
@@ -40,6 +42,7 @@ class Scope:
         self.parent = parent
         self.names: dict[str, Binding] = {}
         self.globals: set[str] = set()
+        self.nonlocals: set[str] = set()
         self._tested: set[str] = set()
 
     def find(self, name: str) -> "Binding":
@@ -53,8 +56,12 @@ class Scope:
 
     def bind(self, name: str, binding: "Binding") -> None:
         """Lets `name` stand for `binding` from now on."""
-        home = self.module.scope if name in self.globals else self
-        home.names[name] = binding
+        home: Scope | None = self.module.scope if name in self.globals else self
+        if name in self.nonlocals:
+            home = self.parent
+            while home is not None and name not in home.names:
+                home = home.parent
+        (home or self).names[name] = binding
 
     def test(self, condition: ast.expr) -> None:
         """Takes note that a condition has looked at names: from here on not all that they stand for comes along."""
@@ -83,12 +90,15 @@ class Module:
 
 
 class Function(NamedTuple):
-    """A function or lambda; ``first`` is bound to its first parameter when it is a method of an object."""
+    """A function or lambda; ``first`` is bound to its first parameter when it is a method of an object. ``partial``: it
+    has got arguments already, which are not known any more.
+    """
 
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     scope: Scope
     owner: "Class | None" = None
     first: "Binding" = None
+    partial: bool = False
 
 
 class Class:
@@ -98,6 +108,18 @@ class Class:
         self.node = node
         self.scope = scope
         self.bases = bases
+
+    def fields(self) -> set[str]:
+        """The names of all that is no function in the class and its bases."""
+        classes: dict[int, Class] = {}
+        todo = [self]
+        while todo:
+            each = todo.pop()
+            if id(each) not in classes:
+                classes[id(each)] = each
+                todo += [base for base in each.bases if isinstance(base, Class)]
+        members = (item for each in classes.values() for item in each.scope.names.items())
+        return {name for name, member in members if not isinstance(member, Function)}
 
     def find(self, name: str, depth: int = 0) -> "Binding":
         """The attribute `name` of the class or of the first base that has it; None when nobody knows."""
@@ -152,16 +174,17 @@ def without_constants(binding: Binding) -> Binding:
     return Either(kept) if len(kept) > 1 else next(iter(kept), None)
 
 
-_MOST_DEPTH, _MOST_ITEMS = 4, 64
+_MOST_DEPTH, _MOST_ITEMS, _MOST_CONSTANTS = 4, 64, 1000
 """What is larger is data, not settings, and taken for unknown."""
 
 
 def together(value: tuple[Binding, ...] | dict[str, Binding]) -> Binding:
     """The constant that is made of these parts."""
     parts = value.values() if isinstance(value, dict) else value
-    known = (each.depth for part in parts for each in choices(part) if isinstance(each, Known))
-    depth = 1 + max(known, default=0)
-    return Known(value, depth) if depth <= _MOST_DEPTH and len(value) <= _MOST_ITEMS else None
+    known = [each for part in parts for each in choices(part) if isinstance(each, Known)]
+    depth, size = 1 + max((each.depth for each in known), default=0), 1 + sum(each.size for each in known)
+    large = depth > _MOST_DEPTH or len(value) > _MOST_ITEMS or size > _MOST_CONSTANTS
+    return None if large else Known(value, depth, size)
 
 
 def as_method(function: Function, instance: "Instance | Class") -> Function:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mgelaunch.lint.bindings import Binding, External, Instance, Known, Scope
-from mgelaunch.lint.evaluate import either, evaluate
+from mgelaunch.lint.evaluate import either, evaluate, texts
 from mgelaunch.lint.state import State, merged
+from mgelaunch.lint.writes import is_environment
 
 if TYPE_CHECKING:
     from mgelaunch.lint.walk import Walk
@@ -55,7 +56,9 @@ def _if(walk: "Walk", node: ast.If, scope: Scope) -> None:
         scope.test(part.test)
         truth, before = truth_of(part.test, walk, scope), walk.state
         if truth is not False:
+            unset, walk.unset = walk.unset, walk.unset | _unset(part.test, walk, scope)
             crossing.way(before, part.body)
+            walk.unset = unset
         if truth is True:
             break
         chained = part.orelse[0] if len(part.orelse) == 1 and isinstance(part.orelse[0], ast.If) else None
@@ -86,6 +89,27 @@ def truth_of(test: ast.expr, walk: "Walk", scope: Scope) -> bool | None:
         case ast.BoolOp(ast.And(), values):
             return False if any(truth_of(value, walk, scope) is False for value in values) else None
     return None
+
+
+def _unset(test: ast.expr, walk: "Walk", scope: Scope) -> frozenset[str]:
+    """The variables that are not there where a condition holds."""
+    match test:
+        case ast.Compare(name, [ast.NotIn()], [right]) | ast.UnaryOp(ast.Not(), ast.Compare(name, [ast.In()], [right])):
+            there = is_environment(evaluate(right, scope, walk.results))
+            return frozenset(texts(evaluate(name, scope, walk.results)) if there else ())
+        case ast.Compare(ast.Call() as asked, [ast.Is() | ast.Eq()], [ast.Constant(None)]):
+            return _asked_for(asked, walk, scope)
+        case ast.UnaryOp(ast.Not(), ast.Call() as asked):
+            return _asked_for(asked, walk, scope)
+        case ast.BoolOp(ast.And(), values):
+            return frozenset().union(*(_unset(value, walk, scope) for value in values))
+    return frozenset()
+
+
+def _asked_for(call: ast.Call, walk: "Walk", scope: Scope) -> frozenset[str]:
+    """The variable for which ``os.environ.get(name)`` asks."""
+    asks = evaluate(call.func, scope, walk.results) in {External("os.environ.get"), External("os.getenv")}
+    return frozenset(texts(evaluate(call.args[0], scope, walk.results)) if asks and len(call.args) == 1 else ())
 
 
 def _is_guard(*sides: ast.expr) -> bool:

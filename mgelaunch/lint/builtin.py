@@ -22,7 +22,7 @@ def outcome(name: str, args: Sequence[Binding], keywords: Mapping[str, Binding])
     if name == "getattr" and len(args) > 1 and (names := texts(args[1])):
         return attribute(first, names[0])
     if name == _PARTIAL and isinstance(first, Function):
-        return first
+        return first._replace(partial=len(args) + len(keywords) > 1)
     if name == "torch.device":
         return first  # whatever takes a device takes its text
     if name.endswith("multiprocessing.get_context"):
@@ -40,6 +40,32 @@ def items(binding: Binding) -> dict[str, Binding]:
     pairs = binding.value if isinstance(binding.value, tuple) else ()
     known = [pair.value for pair in pairs if isinstance(pair, Known) and isinstance(pair.value, tuple)]
     return {name: pair[1] for pair in known if len(pair) == 2 for name in texts(pair[0])}
+
+
+CHANGING = frozenset(
+    {
+        *("append", "extend", "insert", "remove", "reverse", "sort", "add", "discard"),
+        *("update", "setdefault", "pop", "popitem", "clear"),
+    }
+)
+"""Methods that make a constant another one."""
+
+
+def change(owner: Known, name: str, args: Sequence[Binding]) -> Binding:
+    """What a constant is after the method `name`, one of `CHANGING`: the dictionary itself, or another list."""
+    match owner.value, name:
+        case dict(known), "update" if args and isinstance(args[0], Known) and isinstance(args[0].value, dict):
+            known.update(dict.fromkeys(args[0].value))
+            known.update(
+                {key: each for key, each in args[0].value.items() if isinstance(each, Known) and not each.depth}
+            )
+            return owner
+        case dict(known), "update" | "setdefault" | "pop" | "popitem" | "clear":
+            known.update(dict.fromkeys(known))
+            return owner
+        case tuple(parts), "append" if args:
+            return together((*parts, args[0]))
+    return None
 
 
 def method(owner: Binding, name: str, args: Sequence[Binding]) -> Binding:

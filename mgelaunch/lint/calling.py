@@ -16,7 +16,7 @@ from mgelaunch.lint.bindings import (
     as_method,
     choices,
 )
-from mgelaunch.lint.builtin import method, outcome
+from mgelaunch.lint.builtin import CHANGING, change, method, outcome
 from mgelaunch.lint.devices import opened
 from mgelaunch.lint.evaluate import either, evaluate, texts
 from mgelaunch.lint.given import Given
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from mgelaunch.lint.walk import Walk
 
 _IMPORTS = frozenset({"importlib.import_module", "__import__"})
+
+
+def _set_attribute(args: Sequence[Binding]) -> None:
+    """``setattr(object, name, value)``; one whose name is not known may be any of those that are."""
+    for each in choices(args[0]):
+        if isinstance(each, Instance):
+            names = texts(args[1]) if len(args) > 1 else []
+            value = args[2] if names and len(args) > 2 else None
+            each.names |= dict.fromkeys(names or (*each.names, *each.of.fields()), value)
 
 
 class Calls:
@@ -49,7 +58,7 @@ class Calls:
 
     def _given(self, node: ast.Call, scope: Scope, *, wary: bool) -> Given:
         """The arguments of a call; `wary` leaves out constants that a condition may have kept from coming here."""
-        results = self.walk.results
+        results, more = self.walk.results, False
         args: list[Binding] = []
         for arg in node.args:
             binding = evaluate(arg, scope, results)
@@ -58,11 +67,12 @@ class Calls:
             elif isinstance(binding, Known) and isinstance(binding.value, tuple):
                 args += binding.value
             else:
+                more = True
                 break  # where the others stand is not known
         named = {each.arg: evaluate(each.value, scope, results) for each in node.keywords if each.arg}
         if wary:
             named |= {each.arg: scope.trusted(named[each.arg], each.value) for each in node.keywords if each.arg}
-        return Given(tuple(args), named)
+        return Given(tuple(args), named, more or any(each.arg is None for each in node.keywords))
 
     def _one(self, callee: Binding, node: ast.Call, scope: Scope) -> Binding:
         match callee:
@@ -78,10 +88,16 @@ class Calls:
     def call_any(self, callee: Binding, given: Given = Given()) -> Binding:  # noqa: B008 - it is immutable
         """Calls a function, a class or an object of the script."""
         match callee:
+            case Function(node) if self.walk.library.yields(node) and not getattr(node, "decorator_list", ()):
+                self._run([callee])  # when somebody asks for its items
+                return None
             case Function():
                 return self.walk.functions.enter(callee, given)
             case Class():
                 instance = Instance(callee)
+                if not isinstance(callee.find("__init__"), Function):  # Python makes one, of a dataclass
+                    instance.names |= dict.fromkeys(callee.fields() if given.args or given.more else ())
+                    instance.names |= given.keywords
                 for name in ("__init__", "__post_init__"):
                     if isinstance(maker := callee.find(name), Function):
                         self.walk.functions.enter(as_method(maker, instance), given)
@@ -97,6 +113,8 @@ class Calls:
         walk = self.walk
         if name == "super":
             return walk.functions.superior()
+        if name == "setattr" and given.args:
+            _set_attribute(given.args)
         if name in _IMPORTS and given.args and (named := texts(given.args[0])):
             return walk.imports.named(named[0], node, scope)
         writes.call(walk, name, given, node, scope)
@@ -121,6 +139,10 @@ class Calls:
         if isinstance(owner, Instance) and node.func.attr == "start":  # of a process or a thread
             self._run([run] if isinstance(run := owner.find("run"), Function) else [], child=True)
         self._pass(given, child=node.func.attr in IN_A_CHILD)
+        if isinstance(owner, Known) and node.func.attr in CHANGING:
+            changed = change(owner, node.func.attr, given.args)
+            if isinstance(node.func.value, ast.Name):
+                scope.bind(node.func.value.id, changed)
         return method(owner, node.func.attr, given.args)
 
     def _open(self, name: str, given: Given, node: ast.Call, scope: Scope) -> None:
@@ -136,7 +158,7 @@ class Calls:
         entered = self.walk.library.entered if new_only else ()
         self._run([each for each in given.functions() if id(each.node) not in entered], child=child)
 
-    def _run(self, functions: Sequence[Function], *, child: bool) -> None:
+    def _run(self, functions: Sequence[Function], *, child: bool = False) -> None:
         """Enters `functions` that somebody else will call, who knows when: what happens in them is not sure, and in a
         child of this process it stays there.
         """
@@ -145,6 +167,6 @@ class Calls:
             if before is None:
                 return
             self.walk.state = before.in_a_child() if child else before
-            self.walk.functions.enter(function, Given())
+            self.walk.functions.enter(function, Given(more=True))
             after = self.walk.state
             self.walk.state = before if child or after is None else merged([before, after])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mgelaunch.lint.bindings import Binding, choices
 from mgelaunch.lint.evaluate import texts
-from mgelaunch.lint.packages import CONTEXTS, CUDA_MAY_START, CUDA_METHODS, CUDA_STARTS, PLACING, TENSORS
+from mgelaunch.lint.packages import CONTEXTS, CUDA_MAY_START, CUDA_METHODS, CUDA_STARTS, NO_TENSOR, PLACING, TENSORS
 from mgelaunch.lint.state import AFRESH, CUDA, MAYBE_CUDA, TENSOR
 
 
@@ -23,7 +23,7 @@ def opened(
     elif name.endswith("multiprocessing.set_start_method"):
         if not CONTEXTS.keys().isdisjoint(texts(args[0] if args else keywords.get("method"))):
             yield AFRESH, True
-    elif name.startswith(TENSORS):
+    elif name.startswith(TENSORS) and not name.startswith(NO_TENSOR):
         yield TENSOR, True
         yield CUDA, True
     elif method in PLACING or name.startswith("torch."):

@@ -47,7 +47,7 @@ class Functions:
         function = self._frames[-1].function if self._frames else None
         return Super(function.owner, function.first) if function and function.owner else None
 
-    def enter(self, function: Function, given: Given, *, defaults: bool = True) -> Binding:
+    def enter(self, function: Function, given: Given) -> Binding:
         """Runs a function. One that was run in such a state with such arguments does the same again; if nothing in it
         has to do with the environment or a device, with other constants, too.
         """
@@ -56,22 +56,26 @@ class Functions:
         running = any(frame.function.node is function.node for frame in self._frames)
         if walk.state is None or running or walk.too_deep:
             return None
+        if function.partial:
+            given = Given(more=True)
         if function.first is not None:
             given = given._replace(args=(function.first, *given.args))
+        given = self._limited(function, given)
         state, memory = walk.state, walk.library.memory
         record = memory.find(_key(function, given, state, rough=True), walk)
         record = record or memory.find(_key(function, given, state, rough=False), walk)
         if record:
             return memory.repeat(record, walk, state, function.first)
         self._entered += 1
-        return self._first_time(function, given, state, defaults=defaults) if self._entered <= _MOST_CALLS else None
+        return self._first_time(function, given, state) if self._entered <= _MOST_CALLS else None
 
-    def _first_time(self, function: Function, given: Given, state: State, *, defaults: bool) -> Binding:
+    def _first_time(self, function: Function, given: Given, state: State) -> Binding:
         walk, memory = self._walk, self._walk.library.memory
         sensitive = given.holds_environment() or walk.library.is_sensitive(function.node, function.scope.module)
         outer, walk.sensitive = walk.sensitive, sensitive
         mark = memory.begin(walk, state)
-        value = self._run(function, self._limited(function, given), defaults=defaults)
+        self._ways[id(function.node)] += 1
+        value = self._run(function, given)
         constant = given.mark(rough=True) == given.mark(rough=False)  # there is nothing that another call may change
         rough = not walk.sensitive and (constant or not texts(value))
         kept = value if constant or not rough else without_constants(value)
@@ -81,14 +85,13 @@ class Functions:
 
     def _limited(self, function: Function, given: Given) -> Given:
         """`given`, without its constants when the function has been called with many others."""
-        self._ways[id(function.node)] += 1
-        if self._ways[id(function.node)] <= _MOST_WAYS:
+        if self._ways[id(function.node)] < _MOST_WAYS:
             return given
-        return Given((function.first,) if function.first is not None else ())
+        return Given((function.first,) if function.first is not None else (), more=True)
 
-    def _run(self, function: Function, given: Given, *, defaults: bool) -> Binding:
+    def _run(self, function: Function, given: Given) -> Binding:
         walk, scope = self._walk, Scope(function.scope.module, function.scope)
-        scope.names.update(_parameters(function, given, defaults=defaults))
+        scope.names.update(_parameters(function, given))
         frame = _Frame(function, [], [])
         self._frames.append(frame)
         if isinstance(function.node, ast.Lambda):
@@ -106,12 +109,12 @@ def _key(function: Function, given: Given, state: State, *, rough: bool) -> obje
     return rough, id(function.node), given.mark(rough=rough), state.key
 
 
-def _parameters(function: Function, given: Given, *, defaults: bool) -> dict[str, Binding]:
-    """The parameters of a function and what they stand for; without `defaults` those that nobody gives are unknown."""
+def _parameters(function: Function, given: Given) -> dict[str, Binding]:
+    """The parameters of a function and what they stand for."""
     spec = function.node.args
     places = [*spec.posonlyargs, *spec.args]
     names: dict[str, Binding] = {each.arg: None for each in (*places, *spec.kwonlyargs)}
-    if defaults:
+    if not given.more:
         behind = places[len(places) - len(spec.defaults) :]
         with_default = zip([*behind, *spec.kwonlyargs], [*spec.defaults, *spec.kw_defaults], strict=True)
         names |= {each.arg: evaluate(default, function.scope, {}) for each, default in with_default}

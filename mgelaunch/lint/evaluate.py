@@ -24,6 +24,8 @@ _DEEPEST = 60
 
 _MOST_CHOICES = 8
 
+_PYTHON = External("sys.executable")
+
 _LARGEST, _LONGEST = 64, 10_000
 """Items of a list or a dictionary, characters of a text; what is larger is data, not a setting."""
 
@@ -72,7 +74,7 @@ def _constant(node: ast.AST | None, inner: _Inner) -> Binding:
     """What an expression comes to that is made of constants."""
     match node:
         case ast.BinOp(left, ast.Add(), right):
-            return _sum(inner(left), inner(right))
+            return total(inner(left), inner(right))
         case ast.UnaryOp(ast.USub(), ast.Constant(int(number))):
             return Known(-number)
         case ast.JoinedStr(values):
@@ -116,12 +118,17 @@ def texts(binding: Binding) -> list[str]:
     return [each.value for each in choices(binding) if isinstance(each, Known) and isinstance(each.value, str)]
 
 
-def _sum(left: Binding, right: Binding) -> Binding:
+def total(left: Binding, right: Binding) -> Binding:
+    """The sum of texts or lists; in place of a list of which nothing is known there is one item of that kind."""
     match left, right:
         case Known(str(one)), Known(str(other)) if len(one) + len(other) <= _LONGEST:
             return Known(one + other)
         case Known(tuple(one)), Known(tuple(other)):
             return together(one + other)
+        case Known(tuple(one)), (None | External()):
+            return together((*one, None))
+        case ((None | External()), Known(tuple(other))):
+            return together((None, *other))
     return None
 
 
@@ -130,22 +137,25 @@ def _formatted(part: ast.expr, inner: _Inner) -> Binding:
         case ast.Constant(str(text)):
             return Known(text)
         case ast.FormattedValue(value, -1, None):
-            return as_text(inner(value))
+            formatted = inner(value)
+            return formatted if formatted == _PYTHON else as_text(formatted)
     return None
 
 
 def _joined(parts: list[Binding]) -> Binding:
+    if parts[:1] == [_PYTHON]:
+        return _PYTHON  # a command line of it
     known = [part.value for part in parts if isinstance(part, Known)]
     text = "".join(map(str, known))
     return Known(text) if len(known) == len(parts) and len(text) <= _LONGEST else None
 
 
 def as_text(binding: Binding) -> Binding:
-    """What ``str()`` makes of a constant."""
+    """What ``str()`` makes of a constant; of None nothing, as hardly anybody means the text."""
     match binding:
         case Known(int(number)) if abs(number) >= 1 << 64:
             return None  # Python refuses to write out numbers of thousands of digits
-        case Known(str() | int() | float() | None as value):
+        case Known(str() | int() | float() as value):
             return Known(str(value))
     return None
 
@@ -159,6 +169,8 @@ def _dictionary(items: Iterable[tuple[Binding, Binding]]) -> Binding:
                 known[text] = value
             case None, Known(dict(others)):
                 known |= others
+            case None, _:  # it may have anything
+                known = dict.fromkeys(known)
     return together(known)
 
 

@@ -85,6 +85,8 @@ def collect(paths: Sequence[str], cwd: str) -> Collection:
 
 def _all_there(paths: Sequence[str], cwd: str) -> None:
     """Raises UsageError unless each path is a file or a folder, or a link to one."""
+    if "" in paths:
+        raise UsageError("a PATH is empty: so may be the variable of your shell that stands for it")
     full = {path: os.path.join(cwd, path) for path in paths}
     if missing := [path for path in full if not os.path.exists(full[path])]:
         raise UsageError(f"there is no file or folder {', '.join(missing)}")

@@ -1,35 +1,41 @@
 """The arguments of a call, as far as they are known."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mgelaunch.lint.bindings import Binding, Either, External, Function, Instance, Known, choices
 from mgelaunch.lint.packages import CONTEXTS
 
+_IS_PYTHON = re.compile("python|torchrun$|accelerate$|deepspeed$|mpirun$|mpiexec$|srun$")
+
 
 class Given(NamedTuple):
-    """Positional arguments and those by keyword; what stands behind a ``*args`` is left out."""
+    """Positional arguments and those by keyword; what stands behind a ``*args`` is left out. ``more``: there may be
+    others, so that a parameter for which nothing is here need not have its default.
+    """
 
     args: tuple[Binding, ...] = ()
     keywords: Mapping[str, Binding] = {}
+    more: bool = False
 
     def mark(self, *, rough: bool) -> object:
         """What tells two calls of a function apart; `rough` leaves constants out of it."""
         named = tuple((name, _mark(value, rough)) for name, value in self.keywords.items())
-        return tuple(_mark(value, rough) for value in self.args), named
+        return tuple(_mark(value, rough) for value in self.args), named, self.more
 
     def functions(self) -> list[Function]:
         """Those that can be called."""
         return [each for each in self._all() if isinstance(each, Function)]
 
     def names_python(self) -> bool:
-        """Whether a program is given that is a Python: ``sys.executable``, ``"python3 -m ..."``; or a context of
-        multiprocessing that starts one.
+        """Whether a program is given that is a Python or starts one: ``sys.executable``, ``"python3 -m ..."``,
+        ``"torchrun"``; or a context of multiprocessing that does.
         """
         given = [each.name for each in self._all() if isinstance(each, External)]
-        given += [each.value for each in self._all() if isinstance(each, Known) and isinstance(each.value, str)]
-        pythons = {"sys.executable", *CONTEXTS.values()}
-        return any(text in pythons or text.rpartition("/")[2].startswith("python") for text in given)
+        said = [each.value for each in self._all() if isinstance(each, Known) and isinstance(each.value, str)]
+        words = [word.rpartition("/")[2] for text in said for word in text.split()]
+        return not {"sys.executable", *CONTEXTS.values()}.isdisjoint(given) or any(map(_IS_PYTHON.match, words))
 
     def holds_environment(self) -> bool:
         """Whether the environment itself is given, or a function that changes it."""

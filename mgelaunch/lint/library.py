@@ -48,6 +48,8 @@ class Library:
         self.reached: set[str] = set()
         self.telling = set(_TELLING)
         self._words: dict[int, frozenset[str]] = {}
+        self._yields: dict[int, bool] = {}
+        self._spans: dict[tuple[int, int, int], frozenset[str]] = {}
         self._defined: dict[int, Definition] = {}
 
     def source(self, path: str) -> Source | None:
@@ -74,10 +76,25 @@ class Library:
         difference.
         """
         if id(node) not in self._words:
-            lines = module.source.lines if module.source else ()
             first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", 0)
-            self._words[id(node)] = frozenset(re.findall(r"\w+", "\n".join(lines[first - 1 : last])))
+            span = (id(module.source), first, last)  # thousands of functions may be on one line
+            if span not in self._spans:
+                lines = module.source.lines if module.source else ()
+                self._spans[span] = frozenset(re.findall(r"\w+", "\n".join(lines[first - 1 : last])))
+            self._words[id(node)] = self._spans[span]
         return not self.telling.isdisjoint(self._words[id(node)])
+
+    def yields(self, function: ast.AST) -> bool:
+        """Whether a function is a generator: to call it runs nothing of it."""
+        if id(function) not in self._yields:
+            parts, found = list(getattr(function, "body", ())) if not isinstance(function, ast.Lambda) else [], False
+            while parts and not found:
+                part = parts.pop()
+                found = isinstance(part, ast.Yield | ast.YieldFrom)
+                if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+                    parts += ast.iter_child_nodes(part)
+            self._yields[id(function)] = found
+        return self._yields[id(function)]
 
     def learn(self, name: str, binding: Binding) -> None:
         """Takes note that a script has a name of its own for the environment, or for what changes it."""

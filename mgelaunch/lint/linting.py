@@ -1,6 +1,7 @@
 """All files together: entry scripts first, then what they have not reached, then the findings in order."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -106,7 +107,7 @@ def _of_settings(file: Found, request: Request, lines: dict[str, Sequence[str]])
             data = opened.read()
     except OSError as error:
         return [Finding("error", "file.unreadable", f"the file cannot be read: {error.strerror}", place=f"{shown}:1:1")]
-    lines[shown] = data.decode("utf-8", "replace").splitlines()
+    lines[shown] = re.split(r"\r\n|\r|\n", data.decode("utf-8", "replace"))
     if file.sort == "env":
         return env_file_findings(data, file.path, shown, request.world)
     return profile_findings(file.path, request.places, request.version, request.world)

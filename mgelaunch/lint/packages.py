@@ -42,7 +42,7 @@ CUDA_STARTS = frozenset(
 
 CUDA_MAY_START = frozenset(
     {
-        *("torch.cuda.is_available", "torch.cuda.device_count"),
+        *("torch.cuda.is_available", "torch.cuda.device_count", "torch.amp.GradScaler", "torch.cuda.amp.GradScaler"),
         *("megengine.get_device_count", "megengine.is_cuda_available"),
         *("megengine.device.get_device_count", "megengine.device.is_cuda_available"),
     }
@@ -66,6 +66,9 @@ TENSORS = (
 )
 """How the names of MegEngine's functions begin that make a tensor, which opens its device."""
 
+NO_TENSOR = "megengine.functional.debug_param."
+"""How the names of those begin that do not: they set options (megengine/functional/debug_param.py of 1.13.0)."""
+
 EXECUTES = frozenset(f"os.exec{kind}" for kind in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe"))
 """Calls after which another program, or this one afresh, reads the whole environment."""
 
@@ -88,7 +91,12 @@ INTERPRETERS = ("torch.multiprocessing.spawn", "torch.multiprocessing.start_proc
 BY_START_METHOD = ("multiprocessing.", "torch.multiprocessing.", "concurrent.futures.ProcessPoolExecutor")
 """Those of them that start Python afresh after ``set_start_method("spawn")``."""
 
-IN_A_CHILD = frozenset({"Process", "spawn", "start_processes", "launcher", "launch", "elastic_launch"})
+IN_A_CHILD = frozenset(
+    {
+        *("Process", "spawn", "start_processes", "launcher", "launch", "elastic_launch"),
+        *("Pool", "ProcessPoolExecutor", "DataLoader", "map_async", "imap", "imap_unordered", "starmap", "apply_async"),
+    }
+)
 """Last names of calls that run the function they are given in a process of its own, where no device is open yet."""
 
 ENDS = frozenset({"sys.exit", "exit", "quit", "os._exit", "os.abort"})

@@ -1,13 +1,13 @@
 """The bytes of a Python file as text and as a syntax tree, or why they are neither."""
 
 import ast
+import io
 import re
+import tokenize
 import warnings
 from typing import NamedTuple
 
 from mgelaunch.finding import Finding
-
-_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)")
 
 
 class Parsed(NamedTuple):
@@ -20,9 +20,9 @@ class Parsed(NamedTuple):
 
 def parse(data: bytes, shown: str) -> Parsed:
     """Reads a file that findings call `shown`."""
-    encoding, fault = _encoding(data), None
+    fault = None
     try:
-        text = data.decode(encoding)
+        text = data.decode(_encoding(data))
     except UnicodeDecodeError as error:
         text, fault = data.decode("utf-8", "replace"), _undecodable(data, error, shown)
     except (LookupError, UnicodeError):  # the codec "undefined" raises the second at any text
@@ -34,11 +34,17 @@ def parse(data: bytes, shown: str) -> Parsed:
 
 
 def _encoding(data: bytes) -> str:
-    """As PEP 263 has it: a comment on one of the first two lines, or UTF-8."""
-    for line in data.split(b"\n", 2)[:2]:
-        if match := _COOKIE.match(line):
-            return match[1].decode("ascii")
-    return "utf-8-sig"
+    """As PEP 263 has it: a comment on one of the first two lines, or UTF-8.
+
+    Raises:
+        LookupError: Python has no such encoding.
+    """
+    try:
+        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+    except SyntaxError as error:  # or the first lines are not in UTF-8, which is told with its place
+        if "unknown encoding" in str(error):
+            raise LookupError from error
+        return "utf-8-sig"
 
 
 def _undecodable(data: bytes, error: UnicodeDecodeError, shown: str) -> Finding:

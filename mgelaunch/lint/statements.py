@@ -4,11 +4,11 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mgelaunch.lint.bindings import Binding, Class, External, Function, Instance, Known, Scope, choices
+from mgelaunch.lint.bindings import Binding, Class, External, Function, Instance, Known, Module, Scope, choices
 from mgelaunch.lint.branching import BRANCHES
-from mgelaunch.lint.evaluate import evaluate, texts
+from mgelaunch.lint.evaluate import evaluate, texts, total
 from mgelaunch.lint.packages import ENDS
-from mgelaunch.lint.writes import is_environment, update, write
+from mgelaunch.lint.writes import is_environment, told, update, write
 
 if TYPE_CHECKING:
     from mgelaunch.lint.walk import Walk
@@ -48,23 +48,29 @@ def assign(walk: "Walk", target: ast.expr, binding: Binding, scope: Scope, value
             assign(walk, inner, None, scope)
         case ast.Subscript(container, index):
             names = texts(walk.evaluate(index, scope))
-            trusted = scope.trusted(binding, value) if value is not None else binding
-            _store(walk, target, walk.evaluate(container, scope), names, trusted, scope)
+            _store(walk, target, walk.evaluate(container, scope), names, told(binding, value, scope), scope)
         case ast.Attribute(owner, name):
             walk.library.learn(name, binding)
             for each in choices(walk.evaluate(owner, scope)):
                 if isinstance(each, Instance):
                     each.names[name] = binding
+                elif isinstance(each, Class | Module):
+                    each.scope.names[name] = binding
                 elif isinstance(each, External) and walk.state is not None:
                     walk.notes.replaced(f"{each.name}.{name}", (binding,), target, scope)
 
 
-def _store(walk: "Walk", target: ast.expr, container: Binding, names: list[str], value: Binding, scope: Scope) -> None:
+def _store(
+    walk: "Walk", target: ast.Subscript, container: Binding, names: list[str], value: Binding, scope: Scope
+) -> None:
     if is_environment(container):
         write(walk, names, "set", value, target, scope)
     elif isinstance(container, Known) and isinstance(container.value, dict):
-        simple = not (isinstance(value, Known) and isinstance(value.value, tuple | dict))
-        container.value.update(dict.fromkeys(names, value if simple else None))
+        # What has parts might have this dictionary among them.
+        simple = not any(isinstance(each, Known) and isinstance(each.value, tuple | dict) for each in choices(value))
+        container.value.update(dict.fromkeys(names or container.value, value if simple and names else None))
+    elif isinstance(target.value, ast.Name):
+        scope.bind(target.value.id, None)  # a list that has become another
 
 
 def _augmented(walk: "Walk", node: ast.AugAssign, scope: Scope) -> None:
@@ -72,7 +78,9 @@ def _augmented(walk: "Walk", node: ast.AugAssign, scope: Scope) -> None:
     if is_environment(evaluate(node.target, scope, walk.results)):
         update(walk, value, node.value, scope)
     else:
-        assign(walk, node.target, None, scope)
+        adds = isinstance(node.op, ast.Add) and isinstance(node.target, ast.Name)
+        found = total(walk.evaluate(node.target, scope), value) if adds else None
+        assign(walk, node.target, found, scope)
 
 
 def _delete(walk: "Walk", node: ast.Delete, scope: Scope) -> None:
@@ -130,6 +138,10 @@ def _global(_: "Walk", node: ast.Global, scope: Scope) -> None:
     scope.globals.update(node.names)
 
 
+def _nonlocal(_: "Walk", node: ast.Nonlocal, scope: Scope) -> None:
+    scope.nonlocals.update(node.names)
+
+
 Handler = Callable[["Walk", Any, Scope], None]
 HANDLERS: Mapping[type[ast.stmt], Handler] = {
     ast.Expr: _expression,
@@ -146,6 +158,7 @@ HANDLERS: Mapping[type[ast.stmt], Handler] = {
     ast.Import: _import,
     ast.ImportFrom: _import_from,
     ast.Global: _global,
+    ast.Nonlocal: _nonlocal,
     **BRANCHES,
 }
 """What each kind of statement does; the others do nothing that matters."""

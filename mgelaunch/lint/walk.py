@@ -27,6 +27,7 @@ class Walk:
     ``state`` is None where the script has ended or a function has returned. ``results`` are what the calls of the
     statement at hand have returned, by the id of their nodes; ``repeated`` are the runs
     that it has done or repeated, and ``sensitive`` says that in the one at hand constants may make a difference.
+    ``unset`` are the variables that conditions around have found to be missing.
     """
 
     def __init__(self, library: Library, entry: Source, finder: Finder, *, main: bool) -> None:
@@ -41,6 +42,7 @@ class Walk:
         self.results: dict[int, Binding] = {}
         self.repeated: set[int] = set()
         self.sensitive = False
+        self.unset: frozenset[str] = frozenset()
         self.depth = 0
         self.unrolled = 0
 
@@ -54,7 +56,7 @@ class Walk:
         self.notes = Notes(self.entry.shown, reached=False)
         self.repeated = set()
         self.state = state
-        self.functions.enter(function, Given(), defaults=False)
+        self.functions.enter(function, Given(more=True))
         return self.notes.reading()
 
     @property

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mgelaunch.lint.bindings import Binding, External, Scope
+from mgelaunch.lint.bindings import Binding, Either, External, Known, Scope, choices
 from mgelaunch.lint.builtin import items
 from mgelaunch.lint.evaluate import evaluate, texts
 from mgelaunch.lint.given import Given
@@ -29,13 +29,25 @@ def is_environment(binding: Binding) -> bool:
     return isinstance(binding, External) and binding.name == _ENVIRON
 
 
+def told(binding: Binding, expression: ast.expr | None, scope: Scope) -> Binding:
+    """What is written by `expression`, which comes to `binding`. None is believed only where it stands in the write
+    itself: elsewhere it is what a name begins with, until something that is not seen here gives it a meaning.
+    """
+    trusted = scope.trusted(binding, expression) if expression is not None else binding
+    if isinstance(expression, ast.Constant):
+        return trusted
+    kept = tuple(each for each in choices(trusted) if each != Known(None))
+    return Either(kept) if len(kept) > 1 else next(iter(kept), None)
+
+
 def write(
     walk: "Walk", names: Sequence[str], action: Action, value: Binding, node: ast.expr | ast.keyword, scope: Scope
 ) -> None:
     """Notes that variables are changed."""
     if walk.state is not None:
         for name in names:
-            walk.state = walk.notes.wrote(name, action, value, node, scope, walk.state)
+            done: Action = "default" if action == "set" and name in walk.unset else action
+            walk.state = walk.notes.wrote(name, done, value, node, scope, walk.state)
 
 
 def update(walk: "Walk", values: Binding, node: ast.expr | ast.keyword, scope: Scope) -> None:
@@ -43,7 +55,7 @@ def update(walk: "Walk", values: Binding, node: ast.expr | ast.keyword, scope: S
     spots = _spots(node)
     for name, binding in items(values).items():
         key, value = spots.get(name, (node, None))
-        write(walk, [name], "set", scope.trusted(binding, value) if value is not None else binding, key, scope)
+        write(walk, [name], "set", told(binding, value, scope), key, scope)
 
 
 def _spots(node: ast.expr | ast.keyword) -> dict[object, tuple[ast.expr, ast.expr]]:
@@ -62,7 +74,7 @@ def call(walk: "Walk", name: str, given: Given, node: ast.Call, scope: Scope) ->
     """Notes what the call of `name`, a function of a package, changes; most change nothing."""
     args = given.args
     if name in _ACTIONS and args:
-        value = scope.trusted(args[1], node.args[1]) if len(args) > 1 and len(node.args) > 1 else None
+        value = told(args[1], node.args[1], scope) if len(args) > 1 and len(node.args) > 1 else None
         write(walk, texts(args[0]), _ACTIONS[name], value, node, scope)
     elif name == "os.environ.update":
         for values, spot in zip(args, node.args, strict=False):
@@ -71,5 +83,5 @@ def call(walk: "Walk", name: str, given: Given, node: ast.Call, scope: Scope) ->
             if keyword.arg is None:
                 update(walk, evaluate(keyword.value, scope, walk.results), keyword, scope)
             else:
-                value = scope.trusted(given.keywords[keyword.arg], keyword.value)
+                value = told(given.keywords[keyword.arg], keyword.value, scope)
                 write(walk, [keyword.arg], "set", value, keyword, scope)

@@ -44,7 +44,7 @@ def listed(result):
 
 def expected(script):
     """What the comments ``#> CODE SEVERITY, ...`` of a script announce."""
-    lines = textwrap.dedent(script).lstrip("\n").splitlines()
+    lines = textwrap.dedent(script).lstrip("\n").split("\n")
     said = [
         (number, re.findall(r"([a-z.]+) ([a-z]+)", line.partition("#>")[2])) for number, line in enumerate(lines, 1)
     ]

@@ -26,6 +26,7 @@ def places(tmp_path):
     [
         (["link.py", "nowhere.py", "missing.py"], "there is no file or folder nowhere.py, missing.py"),
         (["pipe.py", "link.py"], "neither a file nor a folder: pipe.py"),
+        (["link.py", ""], "a PATH is empty"),
     ],
 )
 def test_a_named_path_is_a_file_or_a_folder(places, names, complaint):

@@ -127,6 +127,47 @@ ON_TIME = {
 }
 
 TOO_LATE = {
+    "before a Python whose arguments nobody knows": """
+        import os, subprocess, sys
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        sys.exit(subprocess.call([sys.executable] + sys.argv))
+    """,
+    "before a Python in a line of the shell": """
+        import os, subprocess, sys
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        os.system(f"{sys.executable} train.py {sys.argv[1]}")
+    """,
+    "before a Python whose command grows": """
+        import os, subprocess, sys
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        command = [sys.executable, "train.py"]
+        command += sys.argv[1:]
+        subprocess.run(command)
+    """,
+    "before a child whose command is put together": """
+        import os, subprocess, sys
+        command = []
+        command.append(sys.executable)
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        subprocess.run(command)
+    """,
+    "before a child that starts Pythons": """
+        import os, subprocess
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        subprocess.run(["torchrun", "train.py"])
+    """,
+    "before a line of the shell": """
+        import os, subprocess
+        os.environ["PYTHONHASHSEED"] = "0"  #> late info
+        subprocess.run("CUDA_VISIBLE_DEVICES=0 python3 train.py", shell=True)
+    """,
+    "before a child that is no Python, or of which nobody knows": """
+        import os, subprocess, sys
+        os.environ["PYTHONHASHSEED"] = "0"  #> late error
+        subprocess.run(["nvidia-smi", "-L"])
+        subprocess.run("git rev-parse HEAD", shell=True)
+        subprocess.run(sys.argv[1:])
+    """,
     "behind the import": """
         import os
         import megengine as mge
@@ -438,6 +479,33 @@ TOO_LATE = {
 }
 
 DEVICES = {
+    "options that open nothing": """
+        import os, torch
+        import megengine.functional.debug_param as debug
+        debug.set_execution_strategy("PROFILE")
+        megengine.functional.debug_param.set_execution_strategy("PROFILE")
+        os.environ["CUDA_VISIBLE_DEVICES"] = "1"  #> late info
+        scaler = torch.amp.GradScaler(device="cuda")
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  #> late warning
+    """,
+    "in processes of their own": """
+        import multiprocessing, os, torch
+        def work(n):
+            os.environ["CUDA_VISIBLE_DEVICES"] = "1"  #> late info
+            torch.cuda.set_device(0)
+        torch.utils.data.DataLoader([], worker_init_fn=work)
+        with multiprocessing.Pool(2, initializer=work) as pool:
+            pool.imap(work, [1])
+        os.environ["CUDA_VISIBLE_DEVICES"] = "1"  #> late info
+    """,
+    "in a generator that somebody may ask for its items": """
+        import os, torch
+        def batches():
+            torch.cuda.set_device(0)
+            yield 1
+        items = batches()
+        os.environ["CUDA_VISIBLE_DEVICES"] = "1"  #> late warning
+    """,
     "CUDA has surely started": """
         import os, torch
         torch.cuda.set_device(0)

@@ -246,6 +246,14 @@ ABSURD = {
     + "a['a'] = a\nb = [a, a]\nf(a, b)\ndef f(x, y): pass\nf(a, b)\n",
     "texts and lists that double": "a, b, c = 'x', [1], f'{1}'\n" + "a, b, c = a + a, b + b, f'{c}{c}'\n" * 60,
     "a number that nobody can write out": f"a = str(0x{'f' * 9000})\nb = f'{{0x{'f' * 9000}}}'\n",
+    "a dictionary that may hold itself": "def f(x):\n    i = x['a'] if 'a' in x else x\n    x['a'] = i\n    return x\n"
+    "b = f({'x': 1})\nf(b)\n",
+    "thousands of functions on one line": "f=lambda x:to(x);f(1);" * 4000 + "\n",
+    "a long function and many constants": "def f(x):\n    # to\n"
+    + "    y = g(x)\n" * 300
+    + "".join(f"f({n})\n" for n in range(1500)),
+    "lists that multiply": "".join(f"{name} = ({f'{part},' * 60})\n" for name, part in ("a1", "ba", "cb", "dc"))
+    + "def f(x): pass\nf(d)\nf(d)\n",
     "a dictionary that holds itself": "a = {}\na['a'] = a\nb = [a]\na['b'] = b\ndef f(x): pass\nf(a)\nx = a if f else b\n",
 }
 

@@ -114,6 +114,7 @@ IGNORED = {
         })
     """,
     "b.env": """
+        # a\u2028line
         MGE_PLASMA_MEMORY=8 # mgelaunch: ignore[value.unit]
         MGE_DEFAULT_DEVICE=tpu  #> value.device error
     """,
@@ -159,8 +160,13 @@ def test_a_script_that_python_cannot_read(tmp_path, name):
         b"import os\r\n\r\nos.environ['MGB_COMP_GRAPH_OPT'] = '1'\r\n",
         "import os\ns = '''\f\x1c\u2028'''\nos.environ['MGB_COMP_GRAPH_OPT'] = '1'\n".encode(),
         b"import os\nx = '\\d'\nos.environ['MGB_COMP_GRAPH_OPT'] = '1'\n",
+        b"# -*- coding: utf-8-unix -*-\nimport os\nos.environ['MGB_COMP_GRAPH_OPT'] = '1'\n",
+        b"import os\n# the coding: see below\nos.environ['MGB_COMP_GRAPH_OPT'] = '1'\n",
     ],
-    ids=["GBK with a cookie", "a byte order mark", "CRLF", "what is no end of a line to Python", "a bad escape"],
+    ids=[
+        *("GBK with a cookie", "a byte order mark", "CRLF", "what is no end of a line to Python", "a bad escape"),
+        *("the cookie of Emacs", "a comment that is no cookie"),
+    ],
 )
 def test_lines_are_those_of_python(tmp_path, data, recwarn):
     assert listed(outcome(tmp_path, {"script.py": data}, "script.py"))["script.py"] == [(3, "dead", "warning")]
@@ -269,6 +275,24 @@ AGAINST = {
         os.environ.pop("MGE_DEFAULT_DEVICE")  #> conflict warning
         import numpy
         os.environ["OMP_NUM_THREADS"] = "2"  #> late info
+        """,
+    ),
+    "what gives way to it": (
+        'OMP_NUM_THREADS = "4"',
+        """
+        import os
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ["OMP_NUM_THREADS"] = "1"
+        if not "OMP_NUM_THREADS" in os.environ:
+            os.environ["OMP_NUM_THREADS"] = "1"
+        if os.environ.get("OMP_NUM_THREADS") is None and input():
+            os.environ["OMP_NUM_THREADS"] = "1"
+        if not os.getenv("OMP_NUM_THREADS"):
+            os.environ["OMP_NUM_THREADS"] = "1"
+        else:
+            os.environ["OMP_NUM_THREADS"] = "1"  #> conflict warning
+        if "OMP_NUM_THREADS" in os.environ:
+            os.environ["OMP_NUM_THREADS"] = "1"  #> conflict warning
         """,
     ),
     "what the profile does not set": (

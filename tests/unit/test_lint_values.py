@@ -1,5 +1,7 @@
 """Texts that a script gives to a variable: read rightly by the framework, or misread; and variables that nobody reads."""
 
+import textwrap
+
 import pytest
 
 from mgelaunch.catalogue import CATALOGUE
@@ -8,7 +10,7 @@ from mgelaunch.catalogue.places import Path
 from mgelaunch.lint.dead import unread
 from mgelaunch.lint.values import misread
 
-from .lint_scripts import expected, found
+from .lint_scripts import expected, found, listed, outcome
 
 RIGHT = [
     ("MEGENGINE_DTR_EVICTION_THRESHOLD", "5368709120"),
@@ -261,6 +263,113 @@ IN_SCRIPTS = {
         os.environ["OMP_NUM_THREAD"] = "1"
     """,
 }
+
+
+NOT_WHAT_IT_BEGAN_WITH = {
+    "a field of a dataclass": """
+        @dataclass
+        class Config:
+            device: str = "cuda:0"
+            threads: int = 0
+        config = Config(device="gpu0", **options)
+        write(config.device)
+        write(Config("gpu0").device)
+    """,
+    "an attribute of an object": """
+        class Config:
+            device = "cuda:0"
+        config = Config()
+        setattr(config, name, "gpu0")
+        write(config.device)
+        config = Config()
+        setattr(config, "device", "gpu0")
+        write(config.device)
+    """,
+    "an attribute of a class": """
+        class Config:
+            device = "cuda:0"
+        Config.device = "gpu0"
+        write(Config.device)
+    """,
+    "an attribute of a module": """
+        import settings
+        settings.DEVICE = name
+        write(settings.DEVICE)
+    """,
+    "an item of a dictionary": """
+        config = {"device": "cuda:0"}
+        config.update(json.load(file))
+        write(config["device"])
+        config = {"device": "cuda:0"}
+        config[name] = "gpu0"
+        write(config["device"])
+        config = {**{"device": "cuda:0"}, **json.load(file)}
+        write(config["device"])
+        config = {"device": "cuda:0"}
+        config.update({"device": "gpu0"})
+        write(config["device"])
+    """,
+    "an item of a list": """
+        devices = ["cuda:0"]
+        devices.append("gpu0")
+        write(devices[-1])
+        devices = ["cuda:0"]
+        devices[0] = "gpu0"
+        write(devices[0])
+        devices.insert(0, name)
+        write(devices[0])
+    """,
+    "a name of the function around": """
+        def outer():
+            device = "cuda:0"
+            def inner():
+                nonlocal device
+                device = "gpu0"
+            inner()
+            write(device)
+        outer()
+    """,
+    "a parameter for which something is given": """
+        import functools, multiprocessing
+        def work(rank, device="cuda:0"):
+            os.environ["MGE_DEFAULT_DEVICE"] = device
+        multiprocessing.Process(target=work, args=(0,), kwargs={"device": "gpu0"}).start()
+        functools.partial(work, device="gpu0")(0)
+        work(*name.split())
+        work(**vars(name))
+    """,
+    "None, whatever it is that replaces it": """
+        def of(x):
+            if x == "cpu":
+                return None
+            return "gpu0"
+        device = None
+        write(of("gpu"))
+        write(None if device is None else str(device))
+        name and os.environ.__setitem__("MGE_DEFAULT_DEVICE", device)
+        os.environ.update({"MGE_DEFAULT_DEVICE": device}, OMP_NUM_THREADS=device)
+    """,
+}
+
+
+@pytest.mark.parametrize("name", NOT_WHAT_IT_BEGAN_WITH)
+def test_a_value_that_something_else_has_replaced_is_not_held_against_the_script(tmp_path, name):
+    head = "import json, os, sys\nfrom dataclasses import dataclass\nname, options, file = sys.argv[1], sys.argv, sys.stdin\n"
+    head += "def write(device):\n    os.environ['MGE_DEFAULT_DEVICE'] = device\n"
+    script = f"{head}{textwrap.dedent(NOT_WHAT_IT_BEGAN_WITH[name])}"
+    files = {"script.py": script, "settings.py": "DEVICE = 'cuda:0'\n"}
+    assert listed(outcome(tmp_path, files, "script.py")) == {"script.py": []}
+
+
+def test_none_that_stands_in_the_write_itself_is_held_against_it(tmp_path):
+    script = """
+        import os
+        os.environ["MGE_DEFAULT_DEVICE"] = None  #> value error
+        os.environ.setdefault("MGE_DEFAULT_DEVICE", None)  #> value error
+        os.environ.update({"MGE_DEFAULT_DEVICE": None})  #> value error
+        os.environ.update(MGE_DEFAULT_DEVICE=None)  #> value error
+    """
+    assert found(tmp_path, script) == expected(script)
 
 
 @pytest.mark.parametrize("name", IN_SCRIPTS)
