@@ -42,7 +42,9 @@ def _argv_of_python(command: Command) -> tuple[str, ...]:
             head = file.read(256)
     except OSError:
         return command.argv
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).strip().split(None, 1) if head.startswith(b"#!") else []
+    # A carriage return is a part of the name for the kernel, and there is no such Python.
+    line = os.fsdecode(head[2:].partition(b"\n")[0]).strip(" \t")
+    words = re.split(r"[ \t]+", line, maxsplit=1) if head.startswith(b"#!") else []
     if words and _is_python(words[0] if os.path.basename(words[0]) != "env" else words[-1]):
         return (*words, command.program, *command.argv[1:])
     return command.argv

@@ -51,10 +51,12 @@ class Answer(NamedTuple):
 
 
 def answer(told: bytes) -> Answer:
-    """What the lines say. The last one of a process that has died may be torn; it is left out."""
+    """What the lines say. The last one of a process that has died may be torn; it is left out, and so is what an import
+    has written to a descriptor that is none of its.
+    """
     imports, missing, reads, doing, failed, ended = [], {}, {}, "", "", False
     for line in told.split(b"\n")[:-1]:
-        match json.loads(line):
+        match _event(line):
             case {"at": name}:
                 doing = f"importing {name}"
             case {"imported": name, "version": version, "seconds": seconds}:
@@ -72,3 +74,10 @@ def answer(told: bytes) -> Answer:
             case {"end": _}:
                 ended = True
     return Answer(tuple(imports), missing, reads, doing, failed, ended)
+
+
+def _event(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -52,6 +52,8 @@ this in step with the catalogue."""
 AT_EXIT = "MGE_FASTRUN_CACHE_DIR MGE_HOME XDG_CACHE_HOME"
 """Those of MegEngine's that it reads once more at exit, to find the lock file of its cache."""
 EVENTS = frozenset(("os.putenv", "os.unsetenv"))
+_NAME = "mgelaunch_bootstrap"
+"""What this module calls itself where it is not ``__main__``."""
 LATE, NO_HOOKS, NO_FILE, NOT_FIXED, ON_CPU = "guard.late", "guard.python", "guard.command", "fix.failed", "fix.cpu"
 
 
@@ -196,15 +198,8 @@ class Guard:
         """`module` was imported at `place`; the empty one is the start of the process."""
         self._read[module] = place, {name: os.environ.get(name) for name in self.guarded[module]}
 
-    def hook(self, event: str, arguments: "tuple[Any, ...]") -> None:
-        """Hears of everything that happens in the process, and has to be quick."""
-        if event in EVENTS and arguments[0] in self.names:
-            try:
-                self._changes(*map(os.fsdecode, arguments))
-            except Exception:  # noqa: BLE001, S110 - the change itself must not fail
-                pass
-
-    def _changes(self, name: str, text: "str | None" = None) -> None:
+    def change(self, name: str, text: "str | None" = None) -> None:
+        """The variable is being set to `text`, or removed."""
         if os.environ.get(name) == text:
             return
         late = [module for module, (_, read) in self._read.items() if name in read and read[name] != text]
@@ -294,8 +289,8 @@ def fixing(name: str) -> "Callable[[str], None]":
 # -- both, in this process and in those that multiprocessing spawns --------------------------------------------------
 
 
-def begin(words: "list[str]", told: "Iterable[tuple[str, str]]" = ()) -> None:
-    """Installs what `words` ask for."""
+def begin(words: "list[str]", told: "Iterable[tuple[str, str]]" = (), source: str = "") -> None:
+    """Installs what `words` ask for. `source` is the text of this file."""
     if "guard" in words and not hasattr(sys, "addaudithook"):
         say(f"--guard needs Python 3.8, and this is {sys.version.split()[0]}: nothing is guarded", NO_HOOKS)
         words = [word for word in words if word != "guard"]
@@ -307,16 +302,31 @@ def begin(words: "list[str]", told: "Iterable[tuple[str, str]]" = ()) -> None:
     guard = Guard(guarded, told)
     if "guard" in words:
         watch(guard, finder)
-    finder.after("multiprocessing.process", lambda _: hand_on(words, guard))
+    if not source:
+        with open(__file__, encoding="utf-8") as file:
+            source = file.read()
+    finder.after("multiprocessing.process", lambda _: hand_on(words, guard, source))
     sys.meta_path.insert(0, finder)
 
 
 def watch(guard: Guard, finder: Finder) -> None:
     """Lets `guard` see all changes from now on."""
+    names = guard.names
+
+    # A method would not do: of one, Python 3.8 looks for __cantrace__ in a way that raises, at each event, and while an
+    # exception is handled whose contexts are a circle it never comes back from that.
+    def hook(event: str, arguments: "tuple[Any, ...]") -> None:
+        """Hears of everything that happens in the process, and has to be quick."""
+        if event in EVENTS and arguments[0] in names:
+            try:
+                guard.change(*map(os.fsdecode, arguments))
+            except Exception:  # noqa: BLE001, S110 - the change itself must not fail
+                pass
+
     guard.has_read("", "")
     for module in filter(None, guard.guarded):
         finder.after(module, lambda place, module=module: guard.has_read(module, place))  # type: ignore[misc]
-    sys.addaudithook(guard.hook)
+    sys.addaudithook(hook)
 
 
 class Origin(str):
@@ -324,40 +334,44 @@ class Origin(str):
     module. When it is unpickled there, the same begins that began here; no function of Python's is in between.
     """
 
-    __slots__ = ("guard", "words")
+    __slots__ = ("guard", "source", "words")
     words: "tuple[str, ...]"
     guard: Guard
+    source: str
 
-    def __new__(cls, folder: str, words: "tuple[str, ...]", guard: Guard) -> "Origin":
-        """The text `folder`, with `words` and `guard` beside it."""
+    def __new__(cls, folder: str, words: "tuple[str, ...]", guard: Guard, source: str) -> "Origin":
+        """The text `folder`, with `words` and `guard` beside it, and the text of this file: by the time that it is
+        needed the file may be gone, another one, or unreadable for who the process is by then.
+        """
         origin = super().__new__(cls, folder)
-        origin.words, origin.guard = words, guard
+        origin.words, origin.guard, origin.source = words, guard, source
         return origin
 
     def __reduce__(self) -> "Any":
-        again = {"AGAIN": (str(self), self.words, sorted(self.guard.told))}
-        return eval, (f"__import__('runpy').run_path({__file__!r}, {again!r}, 'mgelaunch_bootstrap')['ORIGIN']",)
+        told = sorted(self.guard.told)
+        names = {"AGAIN": (str(self), self.words, told, self.source), "__file__": __file__, "__name__": _NAME}
+        return eval, ("exec(compile(AGAIN[-1], __file__, 'exec'), globals()) or ORIGIN", names)
 
 
-def hand_on(words: "Iterable[str]", guard: Guard) -> None:
+def hand_on(words: "Iterable[str]", guard: Guard, source: str) -> None:
     """Lets processes that are spawned begin the same."""
     process = sys.modules["multiprocessing.process"]  # type: Any
     if process.ORIGINAL_DIR is not None:  # the directory was there
-        process.ORIGINAL_DIR = Origin(process.ORIGINAL_DIR, tuple(words), guard)
+        process.ORIGINAL_DIR = Origin(process.ORIGINAL_DIR, tuple(words), guard, source)
 
 
-def again(folder: str, words: "tuple[str, ...]", told: "list[tuple[str, str]]") -> str:
+def again(folder: str, words: "tuple[str, ...]", told: "list[tuple[str, str]]", source: str) -> str:
     """Begins in a process that was spawned, and gives the ``ORIGINAL_DIR`` that it is to have."""
-    _quietly(lambda words: begin(words, told), list(words))
+    _quietly(lambda words: begin(words, told, source), list(words))
     own = sys.modules["multiprocessing.process"].ORIGINAL_DIR
-    return Origin(folder, own.words, own.guard) if isinstance(own, Origin) else folder
+    return Origin(folder, own.words, own.guard, source) if isinstance(own, Origin) else folder
 
 
 # -- the script ------------------------------------------------------------------------------------------------------
 
 
 class Unseen(Exception):
-    """TARGET is a terminal or a pipe, which can be read once only."""
+    """TARGET is a terminal or a pipe, which can be read once only, or a session on stdin (``python -i -``)."""
 
 
 class Script:
@@ -368,6 +382,8 @@ class Script:
             sys.exit(__doc__)
         self._words, self._name = sys.argv[1].split(","), sys.argv[2]
         self._bare = _bare_command(is_module="module" in self._words)
+        self._environ = os.environ  # a script may put anything in its place
+        self._shows_exits, self._puts_back = bool(sys.flags.inspect), sys.version_info < (3, 11)
         try:
             self._find()
         except Exception as error:  # noqa: BLE001 - Python says better what is wrong
@@ -384,7 +400,7 @@ class Script:
             self._kind = "module"
         elif self._name == "-":
             self._kind = "stdin"
-            if os.isatty(0) or not hasattr(os, "memfd_create"):
+            if os.isatty(0) or sys.flags.interactive or not hasattr(os, "memfd_create"):
                 raise Unseen
             with open(0, "rb", closefd=False) as file:
                 self._stdin = file.read()
@@ -460,10 +476,15 @@ class Script:
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
         if error is not None:
-            error.__traceback__ = trace
-            looks = sys.flags.inspect or os.environ.get("PYTHONINSPECT")
-            if sys.version_info < (3, 11) and (looks or not isinstance(error, SystemExit)):
+            BaseException.with_traceback(error, trace)  # its class may have a say in what is assigned to it
+            if self._puts_back and (not isinstance(error, SystemExit) or self._is_looked_at()):
                 _cut_when_shown(trace)
+
+    def _is_looked_at(self) -> bool:
+        """Whether Python shows also the traceback of an exit. Raises nothing, not even in between: Python 3.8 would go
+        round in the contexts of the other exception, which may be a circle.
+        """
+        return self._shows_exits or any(text for name, text in self._environ.items() if name == "PYTHONINSPECT")
 
 
 def _compiled(source: bytes, path: str) -> "CodeType":
@@ -525,11 +546,12 @@ def _is_importable(path: str) -> bool:
 
 def _cut_when_shown(trace: "TracebackType | None") -> None:
     """Up to 3.10 Python puts our frame back onto the traceback, so it is cut off again before anyone looks at it."""
-    hook = getattr(sys, "excepthook", None)
+    is_there = hasattr(sys, "excepthook")
+    hook = sys.excepthook if is_there else None  # type: Any
 
     def show(kind: "type[BaseException]", error: BaseException, _: object) -> None:
-        sys.last_traceback = error.__traceback__ = trace
-        if hook is None:
+        sys.last_traceback = BaseException.with_traceback(error, trace).__traceback__
+        if not is_there:
             sys.stderr.write("sys.excepthook is missing\n")
             sys.__excepthook__(kind, error, trace)
             return
@@ -552,7 +574,7 @@ if "AGAIN" in globals():
     ORIGIN = again(*globals()["AGAIN"])
 elif __name__ == "__main__":
     # The functions get a dictionary of their own: this one is the script's. What follows needs no name in it.
-    _ours = dict(BARE, __name__="mgelaunch_bootstrap")
+    _ours = dict(BARE, __name__=_NAME)
     exec(sys._getframe().f_code, _ours)
     with _ours["Script"]() as _script:
         _script.run(*_script.ready(globals(), BARE))

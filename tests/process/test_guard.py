@@ -107,6 +107,14 @@ SCRIPTS = {
     "a hook that fails": (1, "import sys\ndef h(*a): return 1 / 0\nsys.excepthook = h\nraise KeyError(1)"),
     "a hook that exits": (6, "import sys\nsys.excepthook = lambda *a: sys.exit(6)\n1 / 0"),
     "no hook": (1, "import sys\ndel sys.excepthook\n1 / 0"),
+    "a hook that is none": (1, "import sys\nsys.excepthook = None\n1 / 0"),
+    "exceptions in a circle": (1, "a = KeyError(1); b = KeyError(2); a.__context__ = b; b.__context__ = a\nraise a"),
+    "an exception to which nothing can be assigned": (
+        1,
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass E(Exception):\n    code: int\nraise E(7)",
+    ),
+    "no environment": (1, "import os\ndel os.environ\n1 / 0"),
+    "an exit without an environment": (3, "import os, sys\ndel os.environ\nsys.exit(3)"),
     "what is last": (
         1,
         "import atexit, sys\natexit.register(lambda: print(sys.last_type, sys.last_value, sys.last_traceback.tb_lineno))\n1 / 0",
@@ -305,6 +313,14 @@ def test_a_target_of_any_kind_is_run_as_it_is_alone(pair, name):
 )
 def test_what_comes_by_stdin_is_run_as_it_is_alone(pair, text):
     pair.same("-", stdin=text.encode("latin-1"))
+
+
+def test_a_session_on_stdin_is_left_to_python_with_a_line_about_it(pair):
+    code, out, err = pair.run(pair.command("-i", "-"), b"x = 1\nprint(x)\n")
+    guarded = pair.run(pair.guarded("-i", "-"), b"x = 1\nprint(x)\n")
+    told, _, rest = guarded[2].partition("\n")
+    assert told.endswith("[guard.command]")
+    assert (*guarded[:2], rest) == (code, out, err)
 
 
 SPAWN = """

@@ -231,6 +231,31 @@ def test_what_the_parent_has_told_its_children_do_not_tell_again(guarded, method
     )
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_spawned_process_is_guarded_also_when_the_file_of_the_guard_has_gone(world, method):
+    copy = world.write(BOOTSTRAP.name, BOOTSTRAP.read_text())
+    world.write("brevitas.py", FRAMEWORK)
+    world.write(
+        "train.py",
+        "import multiprocessing as mp, os\n"
+        "def work():\n    import brevitas\n    os.environ['BREVITAS_JIT'] = '1'\n"
+        f"if __name__ == '__main__':\n    os.remove({BOOTSTRAP.name!r})\n"
+        f"    p = mp.get_context({method!r}).Process(target=work)\n    p.start(); p.join(); print(p.exitcode)\n",
+    )
+    done = subprocess.run(
+        [sys.executable, copy, "guard", "train.py"],
+        cwd=world.project,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert LINE.match(line)["place"] == "train.py:4"
+
+
 def test_a_process_that_a_spawned_one_spawns_is_guarded(guarded):
     guarded(
         f"{LATE}def start(f, *a):\n    p = mp.get_context('spawn').Process(target=f, args=a)\n    p.start(); p.join()\n"

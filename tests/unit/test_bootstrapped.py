@@ -78,6 +78,14 @@ def test_a_file_whose_first_line_names_a_python_is_a_script_of_it(tmp_path, head
     assert bootstrapped(command, guard=True, fixes=frozenset()).program == expected.split()[0]
 
 
+@pytest.mark.parametrize("head", ["#!/env/bin/python\r", "#!/usr/bin/env python3\r"])
+def test_a_carriage_return_belongs_to_the_name_in_a_first_line_as_it_does_for_the_kernel(tmp_path, head):
+    tool = tmp_path / "tool"
+    tool.write_bytes(f"{head}\nprint(1)\n".encode())
+    command = Command(str(tool), ("tool",))
+    assert bootstrapped(command, guard=True, fixes=frozenset()).argv == ("tool",)
+
+
 @pytest.mark.parametrize(
     "argv",
     [
