@@ -112,7 +112,7 @@ def _judged(setting: Setting, read: Read | None, missing: Mapping[str, str], cpu
         return Proof(setting, "unproved", why=_why(setting, variable, read, missing))
     row = Proof(setting, "proved", read.text)
     expected = _expected(setting)
-    if read.predicted:
+    if read.predicted or variable.moment == "first_device":  # torch foretells, and no device is opened
         return row._replace(state="predicted")
     if _agree(variable, expected, read.text):
         return row
@@ -180,7 +180,8 @@ def differing(proofs: Sequence[Proof], fixes: Collection[str]) -> Iterator[Findi
             yield Finding("error", "prove.differs", message, (proof.name,), remedy, place)
         elif proof.state == "predicted" and not foretold_as_asked(proof):
             message = _difference(proof, "to be expected is")
-            yield Finding("warning", "prove.predicted", message, (proof.name,), "--prove-full", place)
+            remedy = "" if proof.moment == "first_device" else "--prove-full"
+            yield Finding("warning", "prove.predicted", message, (proof.name,), remedy, place)
 
 
 def foretold_as_asked(proof: Proof) -> bool:

@@ -160,7 +160,11 @@ def place_of(
         data = os.path.join(prefix or os.path.dirname(os.path.dirname(python)), "share", "jupyter")
     else:
         data = _of_user(environ)
-    return Place(os.path.normpath(os.path.join(cwd, data, "kernels", name.lower())))
+    shelf, folder = os.path.normpath(os.path.join(cwd, data, "kernels")), name.lower()
+    with suppress(OSError):  # Jupyter makes no difference between capitals and small letters
+        same = [each for each in sorted(os.listdir(shelf)) if each.lower() == folder]
+        folder = next((each for each in same if Place(f"{shelf}/{each}").is_taken), folder)
+    return Place(f"{shelf}/{folder}")
 
 
 def _of_user(environ: Mapping[str, str]) -> str:

@@ -67,7 +67,7 @@ class Options(NamedTuple):
     allow_unknown: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-unknown", metavar="NAME", help="Accept a name that no catalogue has.", rich_help_panel=_CHECKS
+            "--allow-unknown", metavar="NAME", help="Accept a name that looks mistyped.", rich_help_panel=_CHECKS
         ),
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Make warnings errors.", rich_help_panel=_CHECKS)] = False

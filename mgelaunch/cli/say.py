@@ -12,6 +12,8 @@ from mgelaunch.finding import Finding
 
 _COLOURS = {"error": "31", "warning": "33", "info": "36"}
 _WARNINGS_AT_A_START = 3
+_NO_FILE = (OSError, ValueError, AttributeError)
+"""What stderr may raise: it is full or gone, it was closed, or a script has put an object there that only has write."""
 _TARGET_CODES = {
     "target.missing": NOT_FOUND,
     "target.python": NOT_FOUND,
@@ -87,15 +89,21 @@ def _print(finding: Finding) -> None:
     from mgelaunch.report.text import line  # noqa: PLC0415 - most starts have nothing to say
 
     text = line(finding)
-    if coloured(sys.stderr.isatty()):
+    if coloured(_is_read_by_people()):
         word = text.split(": ", 2)[1]
         text = text.replace(f" {word}:", f" \x1b[{_COLOURS[finding.severity]}m{word}\x1b[0m:", 1)
     complain(text)
 
 
+def _is_read_by_people() -> bool:
+    with suppress(*_NO_FILE):
+        return sys.stderr.isatty()
+    return False
+
+
 def complain(text: str) -> None:
     """One line on stderr. That nobody can read it changes nothing: the exit code tells the same."""
-    with suppress(OSError):
+    with suppress(*_NO_FILE):
         sys.stderr.write(f"{text}\n")  # at once: many ranks may be talking
         sys.stderr.flush()
 

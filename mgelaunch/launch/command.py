@@ -62,7 +62,7 @@ def _python(interpreter: Interpreter, arguments: Sequence[str]) -> Command:
 
 def _script(target: Target, interpreter: Interpreter, full: str) -> Command:
     if not os.path.exists(full):
-        return _nothing("target.missing", f"there is no script {target.name} in {os.path.dirname(full) or full}")
+        return _nothing("target.missing", f"there is no script {os.path.normpath(full)}")
     if os.path.isdir(full) and not os.path.isfile(os.path.join(full, "__main__.py")):
         return _nothing("target.directory", f"{target.name} is a directory without __main__.py")
     if not os.access(full, os.R_OK):

@@ -31,6 +31,8 @@ _MERCY = 1.0
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
 """Seconds between two looks at what cannot be waited for."""
+_LONGEST = 3600.0
+"""How many seconds are waited at once: epoll takes no more than 24 days."""
 _LINES = 3
 """How many of the last lines are kept."""
 
@@ -131,7 +133,7 @@ class Prover:
                 tail.add(_read(said))
                 if ended or late:
                     return Told(answer(bytes(heard)), ended, tail.lines(_LINES))
-                selector.select(max(0.0, until - time.monotonic()))
+                selector.select(min(max(0.0, until - time.monotonic()), _LONGEST))
                 self._heed()
 
     def _heed(self) -> None:

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from mgelaunch.catalogue.names import is_secret
 from mgelaunch.environment.library import Found
-from mgelaunch.environment.profile import Entry, ProfileFile
+from mgelaunch.environment.profile import Entry, ProfileFile, Requirement
+from mgelaunch.environment.profile_values import LaunchValue
+from mgelaunch.host.amounts import shown as size
 from mgelaunch.report.table import columns
-from mgelaunch.report.text import escaped, masked, shown
+from mgelaunch.report.text import duration, escaped, masked, shown
 
 
 class Listed(NamedTuple):
@@ -58,6 +60,8 @@ def _file_text(file: ProfileFile, display: Callable[[str], str]) -> str:
     head += [f"  {escaped(file.description)}"] if file.description else []
     rows = [("", entry.name, _said(entry), entry.where) for entry in file.env]
     rows += [("", entry.name, _said(entry), f"{entry.where} rank") for entry in file.rank_env]
+    rows += [("", f"[launch] {key.key}", _meant(key.value), key.where) for key in file.launch]
+    rows += [("", f"[requires] {need.key}", _needed(need), need.where) for need in file.requires]
     return "\n".join([*head, *(columns(rows) if rows else ())])
 
 
@@ -70,8 +74,20 @@ def _said(entry: Entry) -> str:
     return f"{text}  (gives way)" if entry.soft else text
 
 
+def _meant(value: LaunchValue) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return duration(value)
+    return escaped(", ".join(value) if isinstance(value, tuple) else str(value))
+
+
+def _needed(need: Requirement) -> str:
+    return size(need.value) if isinstance(need.value, int) else escaped(need.value)
+
+
 def profile_document(files: Sequence[ProfileFile]) -> str:
-    """The same as JSON, secrets masked."""
+    """The same as JSON, secrets masked, durations in seconds, sizes in bytes."""
     shown_files = [
         {
             "name": file.name,
@@ -80,6 +96,8 @@ def profile_document(files: Sequence[ProfileFile]) -> str:
             "extends": [base.name for base in file.extends],
             "env": [_entry(entry) for entry in file.env],
             "rank_env": [_entry(entry) for entry in file.rank_env],
+            "launch": [{"key": key.key, "value": key.value, "where": key.where} for key in file.launch],
+            "requires": [{"key": need.key, "value": need.value, "where": need.where} for need in file.requires],
         }
         for file in files
     ]

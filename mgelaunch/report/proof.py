@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from mgelaunch.checks.proof import Proof, State, foretold_as_asked
 from mgelaunch.finding import Finding
@@ -47,7 +48,7 @@ def proof_lines(
     """The whole report. `said` are the last lines of an interpreter that failed, `rank` is which one of several it was
     (empty: there is but one process).
     """
-    done = [f"{f'{each.name} {each.version}'.rstrip()} in {duration(each.seconds)}" for each in imports]
+    done = [f"{escaped(f'{each.name} {each.version}'.rstrip())} in {duration(each.seconds)}" for each in imports]
     where = f"{shown(python)}{rank and f', as {rank}'}"
     head = f"proof   {', '.join(done) or 'no framework was imported'}, by {where}"
     rows = [("", *_HEAD), *(_row(proof) for proof in proofs)] if proofs else []
@@ -98,7 +99,7 @@ def proof_document(proofs: Iterable[Proof]) -> list[dict[str, Any]]:
 
 def without_secrets(text: str, secrets: Collection[str]) -> str:
     """`text` of a framework with each of the `secrets` masked, and each of their lines, the longest first; also as
-    ``repr`` writes them, and where the text was cut off within one. Passwords in URLs are masked as everywhere.
+    ``repr`` and URLs write them, and where the text was cut off within one. Passwords in URLs are masked as everywhere.
     """
     pieces = sorted({piece for secret in secrets for piece in _written(secret)}, key=len, reverse=True)
     for piece in pieces:
@@ -114,7 +115,7 @@ def _written(secret: str) -> Iterator[str]:
     """What a message may have of a secret: blanks at its ends and tabs are lost, bytes that are no text replaced."""
     for piece in (secret, *secret.splitlines()):
         replaced = piece.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        for text in (piece, replaced, repr(piece)[1:-1]):
+        for text in (piece, replaced, repr(piece)[1:-1], quote(replaced), quote(replaced, ""), quote_plus(replaced)):
             yield from filter(None, (text.strip(), text.strip().replace("\t", " ")))
 
 

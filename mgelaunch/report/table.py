@@ -72,7 +72,7 @@ def driven_dry_run(
 def _command(plan: Plan) -> str:
     process = plan.processes[0]
     words = (process.program, *process.argv[1:])
-    return f"command   {shlex.join(masked_command(words)) if process.argv else '(no TARGET)'}"
+    return f"command   {shlex.join(masked_command(words)) if process.argv else '(nothing to start)'}"
 
 
 def _start(plan: Plan) -> str:

@@ -304,6 +304,20 @@ def test_what_there_is_to_say_is_said_in_the_words_of_run(notebook, world):
     assert "1 more: mgelaunch check with the same options shows them" in stderr
 
 
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_whatever_stands_in_the_place_of_stderr_may_be_deaf(notebook, method):
+    cells = f"""
+import io, sys, types
+heard = []
+sys.stderr = types.SimpleNamespace(write=heard.append) if {method == "write"} else io.StringIO()
+{method == "close"} and sys.stderr.close()
+mgelaunch.activate(settings={{"MEGENGINE_ENABLE_SWAP": "1"}})
+sys.stderr = sys.__stderr__
+[os.environ["MEGENGINE_ENABLE_SWAP"], len(heard)]
+"""
+    assert notebook(cells)[0] == ["1", int(method == "write")]
+
+
 def test_a_wrong_setting_is_refused_with_its_place(notebook, world):
     world.write(".env", "A=1\nMEGENGINE_DTR_EVICTION_THRESHOLD=8\n")
     said, stderr = notebook("refused(settings={'MGE_DEFAULT_DEVICE': 'cuda:0'})")

@@ -133,6 +133,29 @@ def test_profiles_show_says_what_gives_way_what_is_removed_and_what_is_required(
     ]
 
 
+def test_profiles_show_says_what_a_profile_asks_of_the_start_and_of_the_machine(world):
+    world.write(
+        ".mgelaunch/p.toml",
+        "[launch]\ngrace = '90s'\nstrict = true\nkeep-shell = ['A', 'B']\nnproc-per-node = 2\n"
+        "[requires]\npackages = ['megengine>=1.13,<2', 'numpy<2']\nhost-memory = '8GiB'\n",
+    )
+    assert world.run("profiles", "show", "p").stdout.splitlines()[1:] == [
+        " [launch] grace           90 s                p:2",
+        " [launch] strict          true                p:3",
+        " [launch] keep-shell      A, B                p:4",
+        " [launch] nproc-per-node  2                   p:5",
+        " [requires] packages      megengine>=1.13,<2  p:7",
+        " [requires] packages      numpy<2             p:7",
+        " [requires] host-memory   8.0 GiB             p:8",
+    ]
+    (file,) = json.loads(world.run("profiles", "show", "p", "-f", "json").stdout)["files"]
+    assert file["launch"][:2] == [
+        {"key": "grace", "value": 90, "where": "p:2"},
+        {"key": "strict", "value": True, "where": "p:3"},
+    ]
+    assert file["requires"][-1] == {"key": "host-memory", "value": 8 << 30, "where": "p:8"}
+
+
 # -- vars ----------------------------------------------------------------------------------------
 
 

@@ -162,6 +162,15 @@ def test_a_kernel_of_the_same_name_stays_unless_it_is_to_be_replaced(install):
     assert os.listdir(install.at / "mine") == ["kernel.json"]
 
 
+def test_a_kernel_whose_folder_has_capitals_is_the_same_for_jupyter_and_so_for_us(install):
+    (install.at / "Mine").mkdir(parents=True)
+    (install.at / "Mine/kernel.json").write_text("{}")
+    assert "[kernel.exists]" in install("-p", "debug", "--name", "mine").stderr
+    assert install("-p", "debug", "--name", "mine", "--replace").returncode == 0
+    assert os.listdir(install.at) == ["Mine"]
+    assert "shipped:debug" in spec(install.at / "Mine")["argv"]
+
+
 def test_a_folder_that_cannot_be_written_is_told(world, install):
     done = install("-p", "quiet", JUPYTER_DATA_DIR=str(world.write("file", "")))
     assert (done.returncode, done.stdout) == (4, "")

@@ -258,6 +258,10 @@ def test_a_hang_is_reported_with_the_variable(prove, megengine):
     assert error(stderr, "prove.hang").startswith(sentence)
 
 
+def test_a_deadline_may_lie_years_ahead(prove):
+    assert prove("--prove-timeout", "30000d", PYTHONUNBUFFERED="1")[0] == 0
+
+
 def test_an_interpreter_that_hangs_at_its_start_and_hears_no_signal_is_ended(prove, world):
     deaf = f"import os, signal, time\nif {DROP!r} in os.environ:\n"
     deaf += "    for n in (2, 15): signal.signal(n, signal.SIG_IGN)\n    while True: time.sleep(60)"

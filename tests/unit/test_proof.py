@@ -130,6 +130,14 @@ class TestJudged:
         for text in ("0", "1"):
             assert state(project, {JIT: Read(text, predicted=True)}, **{JIT: "1"}) == ("predicted", "")
 
+    @pytest.mark.parametrize(
+        ("name", "text"), [("CUDA_VISIBLE_DEVICES", "1"), ("PYTORCH_CUDA_ALLOC_CONF", "backend:native")]
+    )
+    def test_what_is_read_when_a_device_is_opened_is_only_foretold(self, project, name, text):
+        assert state(project, {name: text}, **{name: text}) == ("predicted", "")
+        (finding,) = differing(tuple(proofs(project, {name: "0"}, **{name: text}).values()), ())
+        assert (finding.code, finding.remedy) == ("prove.predicted", "")
+
     @pytest.mark.parametrize("unset", [DROP, "MEGENGINE_CATCH_WORKER_EXEC", "BREVITAS_REINIT_ON_STATE_DICT_LOAD"])
     def test_of_a_removed_variable_the_default_is_proved(self, project, unset):
         default = CATALOGUE[unset].default

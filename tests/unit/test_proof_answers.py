@@ -50,6 +50,14 @@ def test_a_torn_last_line_is_left_out():
     assert told(*IMPORT, tail=b'{"reading": "A') == told(*IMPORT)
 
 
+def test_a_line_of_somebody_else_is_left_out():
+    begun, imported = IMPORT[0], IMPORT[1:]
+    text = "".join(json.dumps(event) + "\n" for event in [begun]) + "hello\n\xff\n"
+    assert answer(text.encode("latin-1") + "".join(json.dumps(event) + "\n" for event in imported).encode()) == told(
+        *IMPORT
+    )
+
+
 def test_who_says_nothing_has_told_nothing():
     assert answer(b"") == Answer()
 

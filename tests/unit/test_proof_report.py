@@ -115,6 +115,16 @@ def test_a_secret_is_masked_however_a_framework_writes_it(text, secret):
         assert without_secrets(text.format(each), [secret]) == text.format("(secret)")
 
 
+@pytest.mark.parametrize("written", ["s3cr%20et/va%2Blue", "s3cr%20et%2Fva%2Blue", "s3cr+et%2Fva%2Blue"])
+def test_a_secret_is_masked_as_urls_write_it(written):
+    assert without_secrets(f"GET /?key={written} failed", ["s3cr et/va+lue"]) == "GET /?key=(secret) failed"
+
+
+def test_what_a_framework_calls_its_version_moves_no_cursor():
+    (head, *_) = lines(imports=[Import("megengine", "1\n\x1b[31m", 1.0)])
+    assert head == rf"proof   megengine 1\n\x1b[31m in 1 s, by {PYTHON}"
+
+
 def test_a_secret_that_was_cut_off_at_the_end_of_a_message_is_masked():
     secret = "".join(f"{number:03}" for number in range(300))
     assert without_secrets(f"failed: bad token {secret}"[:300], [secret]) == "failed: bad token (secret)"

@@ -51,7 +51,7 @@ def test_it_says_which_python_and_which_command(project):
     lines = shown(project.resolve(), command=Command("/bin/x", ("x", "train.py", "a b"))).splitlines()
     assert lines[0] == "python  /env/bin/python  3.10.13, megengine 1.13.0  by CONDA_PREFIX"
     assert lines[-2:] == ["command   /bin/x train.py 'a b'", "nothing was started"]
-    assert shown(project.resolve()).splitlines()[-2] == "command   (no TARGET)"
+    assert shown(project.resolve()).splitlines()[-2] == "command   (nothing to start)"
     assert shown(project.resolve(), Interpreter("", "")).splitlines()[0] == "python  (not found)"
 
 
