@@ -65,7 +65,9 @@ def _store(
 ) -> None:
     if is_environment(container):
         write(walk, names, "set", value, target, scope)
-    elif isinstance(container, Known) and isinstance(container.value, dict):
+    elif not isinstance(container, Known):
+        return
+    elif isinstance(container.value, dict):
         # What has parts might have this dictionary among them.
         simple = not any(isinstance(each, Known) and isinstance(each.value, tuple | dict) for each in choices(value))
         container.value.update(dict.fromkeys(names or container.value, value if simple and names else None))

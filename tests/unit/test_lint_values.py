@@ -236,6 +236,15 @@ IN_SCRIPTS = {
             os.environ.setdefault("CUDA_VISIBLE_DEVICES", device)
         select("cpu")
     """,
+    "an attribute of what has items": """
+        import os
+        class Box:
+            device = "cuda:0"
+            def __setitem__(self, key, value): pass
+        box = Box()
+        box["x"] = 1
+        os.environ["MGE_DEFAULT_DEVICE"] = box.device  #> value error
+    """,
     "in a function that nobody calls": """
         import os
         def forgotten():
