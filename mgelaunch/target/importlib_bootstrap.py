@@ -382,7 +382,8 @@ class Script:
             sys.exit(__doc__)
         self._words, self._name = sys.argv[1].split(","), sys.argv[2]
         self._bare = _bare_command(is_module="module" in self._words)
-        self._environ = os.environ  # a script may put anything in its place
+        # A script may put anything in the place of os.environ.
+        self._texts = os.environ._data  # type: ignore[attr-defined]
         self._shows_exits, self._puts_back = bool(sys.flags.inspect), sys.version_info < (3, 11)
         try:
             self._find()
@@ -477,14 +478,11 @@ class Script:
             trace = trace.tb_next
         if error is not None:
             BaseException.with_traceback(error, trace)  # its class may have a say in what is assigned to it
-            if self._puts_back and (not isinstance(error, SystemExit) or self._is_looked_at()):
+            # Nothing may be raised here, and be it the end of a generator: Python 3.8 would look through the contexts
+            # of `error`, which may be a circle.
+            looks = self._shows_exits or self._texts.get(b"PYTHONINSPECT")
+            if self._puts_back and (looks or not isinstance(error, SystemExit)):
                 _cut_when_shown(trace)
-
-    def _is_looked_at(self) -> bool:
-        """Whether Python shows also the traceback of an exit. Raises nothing, not even in between: Python 3.8 would go
-        round in the contexts of the other exception, which may be a circle.
-        """
-        return self._shows_exits or any(text for name, text in self._environ.items() if name == "PYTHONINSPECT")
 
 
 def _compiled(source: bytes, path: str) -> "CodeType":

@@ -109,6 +109,7 @@ SCRIPTS = {
     "no hook": (1, "import sys\ndel sys.excepthook\n1 / 0"),
     "a hook that is none": (1, "import sys\nsys.excepthook = None\n1 / 0"),
     "exceptions in a circle": (1, "a = KeyError(1); b = KeyError(2); a.__context__ = b; b.__context__ = a\nraise a"),
+    "an exit in a circle": (7, "a = SystemExit(7); a.__context__ = a\nraise a"),
     "an exception to which nothing can be assigned": (
         1,
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass E(Exception):\n    code: int\nraise E(7)",
