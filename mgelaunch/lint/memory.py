@@ -37,14 +37,16 @@ class Mark(NamedTuple):
 
 
 class Memory:
-    """The runs of all scripts; a key names what is run, in which state, and with which arguments."""
+    """The runs of all scripts; a key names what is run, in which state, and with which arguments. Which variables
+    are known to be missing makes a difference, too.
+    """
 
     def __init__(self) -> None:
         self._records: dict[object, list[Record]] = {}
 
     def find(self, key: object, walk: "Walk") -> Record | None:
         """The run that `walk` would repeat."""
-        for record in self._records.get(key, ()):
+        for record in self._records.get((key, walk.unset), ()):
             if all(walk.imports.top(name) == path for name, path in record.asked.items()):
                 return record
         return None
@@ -59,7 +61,7 @@ class Memory:
         loaded = dict(list(walk.imports.loaded.items())[mark.loaded :])
         asked = {name: walk.imports.top(name) for name in walk.imports.asked[mark.asked :]}
         record = Record(state, value, walk.notes.since(mark.noted), loaded, asked, walk.sensitive, first)
-        self._records.setdefault(key, []).append(record)
+        self._records.setdefault((key, walk.unset), []).append(record)
         walk.repeated.add(id(record))
 
     def repeat(self, record: Record, walk: "Walk", state: State, first: Binding = None) -> Binding:

@@ -79,7 +79,7 @@ def _meant(value: LaunchValue) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return duration(value)
-    return escaped(", ".join(value) if isinstance(value, tuple) else str(value))
+    return shown(", ".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _needed(need: Requirement) -> str:

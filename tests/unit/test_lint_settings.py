@@ -295,6 +295,18 @@ AGAINST = {
             os.environ["OMP_NUM_THREADS"] = "1"  #> conflict warning
         """,
     ),
+    "what gives way in one place only": (
+        'OMP_NUM_THREADS = "4"',
+        """
+        import os
+        def put():
+            os.environ["OMP_NUM_THREADS"] = "1"  #> conflict warning
+        if "OMP_NUM_THREADS" not in os.environ:
+            put()
+        if input():
+            put()
+        """,
+    ),
     "what the profile does not set": (
         "MEGENGINE_ENABLE_DROP = { unset = true }\nBREVITAS_JIT = 1",
         """
